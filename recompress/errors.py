@@ -1,0 +1,68 @@
+"""Every way this project fails, with the exit code of the command line.
+
+RecompressError
+├── UsageError            2   bad reference, no digest, bad option
+├── Refused               3   the registry refused: authentication or authorisation
+├── NotFound              4   no such repository, manifest or blob
+├── Unsupported           5   cannot be recompressed
+├── VerificationFailed    6   what was pushed is not what it must be; no results
+├── Unavailable           7   registry or network kept failing after all tries
+│   └── TimedOut          7   the time for the whole run ran out
+└── SkopeoUnusable        8   skopeo is missing or too old
+
+An error is one line: what is wrong, with which image, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class RecompressError(Exception):
+    """The root of all errors that the command line turns into an exit code."""
+
+    exit_code = 1
+
+
+class UsageError(RecompressError):
+    """The command line, an environment variable or a reference in it is wrong."""
+
+    exit_code = 2
+
+
+class Refused(RecompressError):
+    """The registry answered 401 or 403, or there are no credentials that it takes."""
+
+    exit_code = 3
+
+
+class NotFound(RecompressError):
+    """The registry has no such repository, manifest or blob."""
+
+    exit_code = 4
+
+
+class Unsupported(RecompressError):
+    """The image is of a kind that has no zstd:chunked twin."""
+
+    exit_code = 5
+
+
+class VerificationFailed(RecompressError):
+    """Bytes from the registry are not what their digest, descriptor or config says."""
+
+    exit_code = 6
+
+
+class Unavailable(RecompressError):
+    """The registry or the network kept failing, so trying again later may help."""
+
+    exit_code = 7
+
+
+class TimedOut(Unavailable):
+    """The time for the whole run ran out."""
+
+
+class SkopeoUnusable(RecompressError):
+    """skopeo is not there, or has no --dest-force-compress-format."""
+
+    exit_code = 8
