@@ -53,9 +53,20 @@ class VerificationFailed(RecompressError):
 
 
 class Unavailable(RecompressError):
-    """The registry or the network kept failing, so trying again later may help."""
+    """The registry or the network failed.
+
+    `temporary` says whether trying again can help, `retry_after` is the number of seconds that
+    the registry asked to be left alone for.
+    """
 
     exit_code = 7
+
+    def __init__(
+        self, message: str, *, temporary: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.temporary = temporary
+        self.retry_after = retry_after
 
 
 class TimedOut(Unavailable):

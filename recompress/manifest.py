@@ -137,9 +137,7 @@ class Manifest:
     @property
     def is_zstd_chunked(self) -> bool:
         """Whether every layer is zstd:chunked, so that there is nothing to do."""
-        return bool(self.layers) and all(
-            layer.compression is Compression.ZSTD_CHUNKED for layer in self.layers
-        )
+        return all(layer.compression is Compression.ZSTD_CHUNKED for layer in self.layers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,232 @@
+"""The command line: options and environment in, report on stdout, exit code out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recompress import __version__
+from recompress import inspect as inspecting
+from recompress import limits
+from recompress import run as running
+from recompress.credentials import auth_files
+from recompress.errors import RecompressError, UsageError
+from recompress.manifest import Platform
+from recompress.progress import reporter
+from recompress.reference import Reference
+from recompress.registry import Tls
+from recompress.report import show
+from recompress.run import Connection, RunOptions
+
+_TERMINATED = 128 + 15
+_INTERRUPTED = 128 + 2
+_BUG = 1
+
+app = typer.Typer(
+    name="recompress",
+    help="Push the zstd:chunked twin of a gzip image manifest, and prove that it is the same image.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Output(StrEnum):
+    """How the report is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class Verify(StrEnum):
+    """How much is proven before a digest is handed out."""
+
+    CONTENT = "content"
+    STRUCTURE = "structure"
+
+
+AuthFile = Annotated[
+    Path | None, typer.Option(envvar="RECOMPRESS_AUTHFILE", help="Credentials, as of podman login.")
+]
+CaFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="RECOMPRESS_CA_FILE",
+        help="Certificates to trust besides the system's: a PEM file, or a directory of *.crt and *.pem.",
+    ),
+]
+TlsVerify = Annotated[bool, typer.Option(envvar="RECOMPRESS_TLS_VERIFY", help="Off is for tests only.")]
+Attempts = Annotated[
+    int, typer.Option(envvar="RECOMPRESS_ATTEMPTS", min=1, max=20, help="Tries per operation.")
+]
+Timeout = Annotated[
+    float | None, typer.Option(envvar="RECOMPRESS_TIMEOUT", min=1, help="Seconds for the whole run.")
+]
+OutputFormat = Annotated[Output, typer.Option(envvar="RECOMPRESS_OUTPUT", help="The report, on stdout.")]
+Debug = Annotated[bool, typer.Option(envvar="RECOMPRESS_DEBUG", help="Log requests, show stack traces.")]
+
+
+@app.command()
+def run(
+    image: Annotated[str, typer.Argument(help="The image, as registry/repository[:tag]@sha256:…")],
+    platform: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RECOMPRESS_PLATFORM", help="os/arch[/variant]: which entry of an index, else a guard."
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RECOMPRESS_TO",
+            metavar="REPO[:TAG]",
+            help="Where to push. Default: the source's repository, tag sha256-<hex>.zstd-chunked.",
+        ),
+    ] = None,
+    level: Annotated[
+        int | None,
+        typer.Option(envvar="RECOMPRESS_LEVEL", min=1, max=20, help="Compression level. Default: skopeo's."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            envvar="RECOMPRESS_JOBS", min=1, max=32, help="Layers at a time. Default: the CPUs, at most 6."
+        ),
+    ] = None,
+    results_dir: Annotated[
+        Path | None,
+        typer.Option(envvar="RECOMPRESS_RESULTS_DIR", help="Where IMAGE_URL, IMAGE_DIGEST, IMAGE_REF go."),
+    ] = None,
+    authfile: AuthFile = None,
+    ca_file: CaFile = None,
+    tls_verify: TlsVerify = True,
+    attempts: Attempts = 5,
+    timeout: Timeout = None,
+    output: OutputFormat = Output.TEXT,
+    debug: Debug = False,
+) -> None:
+    """Push the zstd:chunked twin of IMAGE and prove it."""
+    with _errors_as_exit_codes(debug), limits.ended_by_signal_or_deadline(timeout):
+        options = RunOptions(
+            image=Reference.parse(image),
+            platform=_platform(platform),
+            to=_destination(to),
+            level=level,
+            jobs=jobs or limits.default_jobs(),
+            results_dir=results_dir,
+            environment=dict(os.environ),
+        )
+        connection = _connection(authfile, ca_file, tls_verify, attempts)
+        with reporter() as progress:
+            report = running.run(options, connection, progress)
+        show(report, output)
+
+
+@app.command()
+def inspect(
+    image: Annotated[str, typer.Argument(help="The image or index, by tag or digest.")],
+    authfile: AuthFile = None,
+    ca_file: CaFile = None,
+    tls_verify: TlsVerify = True,
+    attempts: Attempts = 5,
+    timeout: Timeout = None,
+    output: OutputFormat = Output.TEXT,
+    debug: Debug = False,
+) -> None:
+    """Show platforms, layers and compression of IMAGE, changing nothing."""
+    with _errors_as_exit_codes(debug), limits.ended_by_signal_or_deadline(timeout):
+        reference = Reference.parse(image)
+        connection = _connection(authfile, ca_file, tls_verify, attempts)
+        with connection.client(reference.repository) as client:
+            report = inspecting.inspect(client, reference)
+        show(report, output)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"recompress {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The entry point of the command."""
+    app()
+
+
+@contextmanager
+def _errors_as_exit_codes(debug: bool) -> Iterator[None]:
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s", level=logging.WARNING)
+    if debug:
+        logging.getLogger("recompress").setLevel(logging.DEBUG)
+    try:
+        yield
+    except RecompressError as error:
+        _fail(f"error: {error}", error.exit_code, debug)
+    except limits.Terminated:
+        _fail("error: terminated by a signal; no results were written", _TERMINATED, debug)
+    except KeyboardInterrupt:
+        _fail("error: interrupted; no results were written", _INTERRUPTED, debug)
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        _fail(f"error: this is a bug: {type(error).__name__}: {error}; --debug shows where", _BUG, debug)
+
+
+def _fail(message: str, exit_code: int, debug: bool) -> None:
+    if debug:
+        logging.getLogger(__name__).exception("failed")
+    print(" ".join(message.split()), file=sys.stderr)
+    raise typer.Exit(exit_code)
+
+
+def _connection(authfile: Path | None, ca_file: Path | None, tls_verify: bool, attempts: int) -> Connection:
+    if not tls_verify:
+        logging.getLogger(__name__).warning("TLS certificates are not verified: this is for tests only")
+    return Connection(auth_files(authfile, os.environ, os.getuid()), Tls(tls_verify, _ca_files(ca_file)), attempts)
+
+
+def _ca_files(path: Path | None) -> tuple[Path, ...]:
+    if path is None:
+        return ()
+    if path.is_dir():
+        return tuple(sorted(file for file in path.iterdir() if file.suffix in (".crt", ".pem")))
+    if not path.is_file():
+        raise UsageError(f"there is no CA file {path}")
+    return (path,)
+
+
+def _platform(text: str | None) -> Platform | None:
+    return None if text is None else _usage(Platform.parse, text)
+
+
+def _destination(text: str | None) -> Reference | None:
+    if text is None:
+        return None
+    destination = Reference.parse(text)
+    if destination.digest:
+        raise UsageError(f"--to {text}: a digest cannot be chosen, give a repository with or without a tag")
+    return destination
+
+
+def _usage(parse: Callable[[str], Platform], text: str) -> Platform:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None

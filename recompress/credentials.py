@@ -1,0 +1,204 @@
+"""Credentials, found where the containers tools and Docker look for them.
+
+They are looked up once, here, and handed to httpx and to skopeo alike (to skopeo in a file of
+the run's own), so that one never succeeds where the other fails. The rules are those of
+containers-auth.json(5) and of Docker's config.json.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recompress.errors import Refused, UsageError
+from recompress.reference import Repository
+
+_HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_HELPER_SECONDS = 30
+_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What to show a registry; all empty is anonymous. Never printed, not even by repr."""
+
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether there is nothing to show."""
+        return not (self.username or self.password or self.identity_token)
+
+
+def auth_files(authfile: Path | None, environment: Mapping[str, str], uid: int) -> tuple[Path, ...]:
+    """The files to search, in order: `authfile` alone where it is given (UsageError if missing).
+
+    Otherwise REGISTRY_AUTH_FILE alone, otherwise the default places of containers-auth.json(5).
+    `.dockerconfigjson` is the key of a kubernetes.io/dockerconfigjson Secret, so it is what a
+    workspace or volume made from one holds.
+    """
+    explicit = authfile or (Path(p) if (p := environment.get("REGISTRY_AUTH_FILE")) else None)
+    if explicit:
+        if not explicit.is_file():
+            raise UsageError(f"there is no auth file {explicit}")
+        return (explicit,)
+    home = Path(environment.get("HOME") or "/")
+    runtime = environment.get("XDG_RUNTIME_DIR")
+    docker = Path(environment.get("DOCKER_CONFIG") or home / ".docker")
+    configuration = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
+    places = (
+        Path(runtime) / "containers/auth.json" if runtime else Path(f"/run/containers/{uid}/auth.json"),
+        configuration / "containers/auth.json",
+        docker / "config.json",
+        docker / ".dockerconfigjson",
+        home / ".docker/config.json",
+    )
+    return tuple(dict.fromkeys(place for place in places if _is_readable_file(place)))
+
+
+def find(repository: Repository, files: tuple[Path, ...]) -> Credentials:
+    """The credentials for a repository: the first file that has any, its most specific entry.
+
+    Raises UsageError for a file that is not readable JSON, Refused where a credential helper
+    fails.
+    """
+    for file in files:
+        document = _read(file)
+        if (credentials := _from_document(document, repository, file)) is not None:
+            return credentials
+    return Credentials()
+
+
+def write_auth_file(path: Path, credentials: Mapping[Repository, Credentials]) -> None:
+    """Write a file for skopeo's --authfile, readable by this user alone.
+
+    There is an entry per repository, so source and destination can differ even in one registry.
+    """
+    auths = {
+        str(repository): _entry(found)
+        for repository, found in credentials.items()
+        if not found.is_anonymous
+    }
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({"auths": auths}))
+
+
+def _entry(credentials: Credentials) -> dict[str, str]:
+    pair = f"{credentials.username}:{credentials.password}".encode()
+    entry = {"auth": base64.b64encode(pair).decode()}
+    if credentials.identity_token:
+        entry["identitytoken"] = credentials.identity_token
+    return entry
+
+
+def _is_readable_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"the auth file {file} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"the auth file {file} is not JSON") from None
+    if not isinstance(document, dict):
+        raise UsageError(f"the auth file {file} is not a JSON object")
+    return document
+
+
+def _from_document(document: dict[str, Any], repository: Repository, file: Path) -> Credentials | None:
+    helpers = document.get("credHelpers")
+    for key in _keys(repository):
+        if isinstance(helpers, dict) and isinstance(helper := helpers.get(key), str):
+            return _from_helper(helper, key)
+    auths = document.get("auths")
+    entries = auths if isinstance(auths, dict) else {}
+    entry = _entry_for(entries, repository)
+    store = document.get("credsStore")
+    if isinstance(store, str) and store and (entry is None or not _has_secret(entry)):
+        return _from_helper(store, _keys(repository)[-1])
+    return _from_entry(entry, file) if entry is not None else None
+
+
+def _keys(repository: Repository) -> list[str]:
+    # From the most specific to the registry itself.
+    parts = str(repository).split("/")
+    return ["/".join(parts[:length]) for length in range(len(parts), 0, -1)]
+
+
+def _entry_for(entries: dict[str, Any], repository: Repository) -> dict[str, Any] | None:
+    for key in _keys(repository):
+        if isinstance(entry := entries.get(key), dict):
+            return entry
+    # Old files of Docker have URLs for keys, such as https://index.docker.io/v1/.
+    hosts = _DOCKER_HUB if repository.registry in _DOCKER_HUB else (repository.registry,)
+    for key, entry in entries.items():
+        host = re.sub(r"^https?://", "", key).partition("/")[0]
+        is_url_or_host = "://" in key or "/" not in key
+        if is_url_or_host and host in hosts and isinstance(entry, dict):
+            return entry
+    return None
+
+
+def _has_secret(entry: dict[str, Any]) -> bool:
+    return any(entry.get(name) for name in ("auth", "username", "identitytoken"))
+
+
+def _from_entry(entry: dict[str, Any], file: Path) -> Credentials:
+    def text(name: str) -> str:
+        value = entry.get(name)
+        return value if isinstance(value, str) else ""
+
+    username, password = text("username"), text("password")
+    if encoded := text("auth"):
+        try:
+            pair = base64.b64decode(encoded, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            raise UsageError(f"the auth file {file} has an 'auth' that is not base64") from None
+        # Docker pads the pair with NUL bytes in old files.
+        username, _, password = pair.strip("\0").partition(":")
+    return Credentials(username, password, text("identitytoken"))
+
+
+def _from_helper(name: str, server: str) -> Credentials | None:
+    """Ask `docker-credential-NAME get`; None where it has nothing for this server."""
+    if not _HELPER_NAME.fullmatch(name):
+        raise UsageError(f"{name!r:.100} is not the name of a credential helper")
+    program = f"docker-credential-{name}"
+    try:
+        answer = subprocess.run(
+            [program, "get"],
+            input=server,
+            capture_output=True,
+            text=True,
+            timeout=_HELPER_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise Refused(f"the credential helper {program} for {server} is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise Refused(f"the credential helper {program} gave no answer for {server}") from None
+    if answer.returncode:
+        return None
+    try:
+        document = json.loads(answer.stdout)
+        username, secret = document["Username"], document["Secret"]
+    except (ValueError, KeyError, TypeError):
+        raise Refused(f"the credential helper {program} gave an answer for {server} that is none") from None
+    # docker-credential-helpers: the user name <token> marks the secret as an identity token.
+    return Credentials(identity_token=secret) if username == "<token>" else Credentials(username, secret)
+
+

@@ -1,0 +1,43 @@
+"""What is at a reference, without changing anything."""
+
+from __future__ import annotations
+
+from recompress import plan
+from recompress.errors import Unsupported
+from recompress.manifest import Descriptor, Index, Manifest, parse_config
+from recompress.reference import Digest, Reference
+from recompress.registry import RepositoryClient
+from recompress.report import InspectedImage, InspectReport
+
+
+def inspect(client: RepositoryClient, reference: Reference) -> InspectReport:
+    """Read a manifest, or an index with all its manifests, and say how their layers are packed."""
+    selector: Digest | str = reference.digest or reference.tag or "latest"
+    found = plan.read(client, selector, reference)
+    at_digest = reference.with_digest(found.digest)
+    if isinstance(found, Manifest):
+        return InspectReport(at_digest, False, (_inspected(client, found, None),))
+    return InspectReport(at_digest, True, tuple(_entry(client, entry, reference) for entry in found.manifests))
+
+
+def _entry(client: RepositoryClient, entry: Descriptor, reference: Reference) -> InspectedImage:
+    if plan.is_attestation(entry):
+        return InspectedImage(entry.digest, entry.media_type, entry.platform, (), "attestation")
+    try:
+        manifest = plan.read(client, entry.digest, reference.with_digest(entry.digest))
+    except Unsupported:
+        return InspectedImage(entry.digest, entry.media_type, entry.platform, (), "not an image")
+    if isinstance(manifest, Index):
+        return InspectedImage(entry.digest, entry.media_type, entry.platform, (), "index")
+    return _inspected(client, manifest, entry)
+
+
+def _inspected(client: RepositoryClient, manifest: Manifest, entry: Descriptor | None) -> InspectedImage:
+    platform = entry.platform if entry else None
+    note = ""
+    if platform is None:
+        try:
+            platform = parse_config(client.config(manifest.config)).platform
+        except Unsupported:
+            note = f"not an image: {manifest.config.media_type}"
+    return InspectedImage(manifest.digest, manifest.media_type, platform, manifest.layers, note)

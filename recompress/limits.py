@@ -1,0 +1,59 @@
+"""How long a run may take, and how many CPUs it may use."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from recompress.errors import TimedOut
+
+_MOST_JOBS = 6
+"""skopeo's own default; each layer at a time costs about 170 MB of memory."""
+
+
+class Terminated(BaseException):
+    """SIGTERM: Tekton cancels a TaskRun, Kubernetes evicts a pod. Not an Exception, so that no
+    step takes it for a failure of its own; what is open is closed on the way out."""
+
+
+@contextmanager
+def ended_by_signal_or_deadline(seconds: float | None) -> Iterator[None]:
+    """Raise Terminated in the main thread on SIGTERM, TimedOut after so many seconds."""
+
+    def on_term(_number: int, _frame: FrameType | None) -> None:
+        # Once is enough: a second signal must not interrupt the cleaning up.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    def on_alarm(_number: int, _frame: FrameType | None) -> None:
+        raise TimedOut(f"the run did not end within {seconds:g} s: raise --timeout or --jobs")
+
+    signal.signal(signal.SIGTERM, on_term)
+    signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds or 0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def default_jobs(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """The CPUs this process may use, by affinity and by cgroup quota (v2, then v1); 1 to 6."""
+    cpus = float(len(os.sched_getaffinity(0)))
+    for quota_file, period_file in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, _, period = (root / quota_file).read_text().partition(" ")
+            if period_file:
+                period = (root / period_file).read_text()
+            if float(quota) > 0:
+                cpus = min(cpus, float(quota) / float(period))
+            break
+        except (OSError, ValueError, ZeroDivisionError):
+            # Not this version of cgroups, or "max".
+            continue
+    return max(1, min(_MOST_JOBS, math.ceil(cpus)))

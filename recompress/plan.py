@@ -1,0 +1,161 @@
+"""What is at the reference: one image, an index to choose from, nothing to do, or no image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from recompress.errors import Unsupported, UsageError
+from recompress.manifest import (
+    INDEX_ZSTD_ANNOTATION,
+    Config,
+    Descriptor,
+    Index,
+    Manifest,
+    MediaType,
+    Platform,
+    parse_config,
+    parse_manifest,
+)
+from recompress.reference import Digest, Reference
+from recompress.registry import RepositoryClient
+
+_CONFIG_TYPES = frozenset({MediaType.OCI_CONFIG, MediaType.DOCKER_CONFIG})
+
+# containerd's platforms.Normalize: the variant that an architecture has when none is written.
+_DEFAULT_VARIANT = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image manifest and its config, both checked, and where they are."""
+
+    reference: Reference
+    manifest: Manifest
+    config: Config
+
+    @property
+    def platform(self) -> Platform:
+        """The platform, as the config says."""
+        return self.config.platform
+
+
+def resolve(client: RepositoryClient, reference: Reference, platform: Platform | None) -> Image:
+    """Read the image that `reference` names, by its digest.
+
+    An index is looked through for `platform`; a single manifest has to be for it where it is
+    given. Raises UsageError without a digest, Unsupported for what has no twin.
+    """
+    if reference.digest is None:
+        raise UsageError(
+            f"{reference} has no digest: a tag can move between two reads, so name the image "
+            f"as {reference.repository}@sha256:…"
+        )
+    found = read(client, reference.digest, reference)
+    if isinstance(found, Index):
+        return _from_index(client, found, reference, platform)
+    image = _image(client, found, reference)
+    if platform and not _matches(image.platform, platform):
+        raise Unsupported(f"{reference} is an image for {image.platform}, not for {platform}")
+    return image
+
+
+def read(client: RepositoryClient, selector: str | Digest, reference: Reference) -> Manifest | Index:
+    """Read and parse a manifest; what is wrong with it is said with the reference."""
+    served = client.manifest(selector)
+    try:
+        return parse_manifest(served.content, served.content_type)
+    except Unsupported as error:
+        raise Unsupported(f"{reference}: {error}") from None
+
+
+def candidates(index: Index, platform: Platform) -> tuple[Descriptor, ...]:
+    """The entries of an index for a platform, those that say they are zstd last.
+
+    The variant rules are those of the OCI image index: where a variant is asked for, an entry has
+    to have it (or have none where that means the same); where none is asked for, an entry without
+    one or with the architecture's usual one is taken, or whichever there is if there is only one.
+    Attestations have the platform unknown/unknown and are never asked for.
+    """
+    same = [
+        entry
+        for entry in index.manifests
+        if entry.platform and _os_and_architecture(entry.platform) == _os_and_architecture(platform)
+    ]
+    matching = [entry for entry in same if entry.platform and _matches(entry.platform, platform)]
+    if not matching and platform.variant is None and len({e.platform for e in same}) == 1:
+        matching = same
+    return tuple(sorted(matching, key=lambda e: INDEX_ZSTD_ANNOTATION in e.annotations))
+
+
+def platforms(index: Index) -> tuple[Platform, ...]:
+    """The platforms an index has images for, in its order, each once."""
+    found = (e.platform for e in index.manifests if e.platform and not is_attestation(e))
+    return tuple(dict.fromkeys(replace(p, os_version=None, os_features=()) for p in found))
+
+
+def is_attestation(entry: Descriptor) -> bool:
+    """Whether an index entry is BuildKit's attestation of another entry, not an image."""
+    platform = entry.platform
+    return "vnd.docker.reference.type" in entry.annotations or (
+        platform is not None and _os_and_architecture(platform) == ("unknown", "unknown")
+    )
+
+
+def _from_index(
+    client: RepositoryClient, index: Index, reference: Reference, platform: Platform | None
+) -> Image:
+    has = ", ".join(map(str, platforms(index))) or "none"
+    if platform is None:
+        raise Unsupported(f"{reference} is an index: choose with --platform, it has {has}")
+    entries = [e for e in candidates(index, platform) if not is_attestation(e)]
+    if not entries:
+        raise Unsupported(f"{reference} has no image for {platform}; it has {has}")
+    first: Image | None = None
+    for entry in entries:
+        member = reference.with_digest(entry.digest)
+        manifest = read(client, entry.digest, member)
+        if isinstance(manifest, Index):
+            raise Unsupported(f"{reference}: its entry for {platform} is an index itself")
+        image = _image(client, manifest, member)
+        if _os_and_architecture(image.platform) != _os_and_architecture(platform):
+            raise Unsupported(f"{member} is listed for {platform}, but is for {image.platform}")
+        # In an index that mixes both, the gzip image is the source, whatever the order.
+        if not manifest.is_zstd_chunked:
+            return image
+        first = first or image
+    assert first is not None
+    return first
+
+
+def _image(client: RepositoryClient, manifest: Manifest, reference: Reference) -> Image:
+    if manifest.config.media_type not in _CONFIG_TYPES:
+        raise Unsupported(
+            f"{reference} is an artifact ({manifest.config.media_type!r:.200}), not an image"
+        )
+    for layer in manifest.layers:
+        if layer.compression is None:
+            raise Unsupported(
+                f"{reference}: the layer {layer.digest} is of type {layer.media_type!r:.200}, "
+                "which cannot be recompressed (encrypted, foreign and unknown layers cannot)"
+            )
+    try:
+        config = parse_config(client.config(manifest.config))
+    except Unsupported as error:
+        raise Unsupported(f"{reference}: {error}") from None
+    if len(config.diff_ids) != len(manifest.layers):
+        raise Unsupported(
+            f"{reference} has {len(manifest.layers)} layers, but its config lists {len(config.diff_ids)}"
+        )
+    return Image(reference, manifest, config)
+
+
+def _os_and_architecture(platform: Platform) -> tuple[str, str]:
+    return platform.os, platform.architecture
+
+
+def _variant(platform: Platform) -> str | None:
+    return platform.variant or _DEFAULT_VARIANT.get(platform.architecture)
+
+
+def _matches(has: Platform, wanted: Platform) -> bool:
+    return _os_and_architecture(has) == _os_and_architecture(wanted) and _variant(has) == _variant(wanted)

@@ -1,0 +1,416 @@
+"""One registry, spoken to by the OCI distribution specification 1.1.
+
+Nothing that comes back is believed: sizes are bounded, and what has a digest is hashed and
+compared before anybody sees it. Temporary failures are tried again here, so that no caller has
+to think of them.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import json
+import logging
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import tenacity
+
+from recompress import __version__
+from recompress.auth import RegistryAuth
+from recompress.credentials import Credentials
+from recompress.errors import NotFound, Refused, RecompressError, Unavailable, VerificationFailed
+from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
+from recompress.reference import Digest, Repository
+
+log = logging.getLogger(__name__)
+
+_ACCEPT = ", ".join(
+    (
+        MediaType.OCI_MANIFEST,
+        MediaType.OCI_INDEX,
+        MediaType.DOCKER_MANIFEST,
+        MediaType.DOCKER_INDEX,
+        MediaType.DOCKER_SCHEMA1_SIGNED,
+        MediaType.DOCKER_SCHEMA1,
+    )
+)
+_MAX_ERROR_BYTES = 64 * 1024
+_CHUNK_BYTES = 256 * 1024
+_CONNECT_SECONDS = 15.0
+_SILENCE_SECONDS = 60.0
+_LONGEST_WAIT_SECONDS = 60.0
+_TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
+_HOSTS = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How to speak to registries: certificates to trust besides the system's, or not to look."""
+
+    verify: bool = True
+    ca_files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The bytes of a manifest and the media type they were served as."""
+
+    content: bytes
+    content_type: str
+
+
+def retrying(attempts: int) -> tenacity.Retrying:
+    """Try again after temporary failures: exponential, with jitter, Retry-After obeyed."""
+    backoff = tenacity.wait_random_exponential(multiplier=0.5, max=_LONGEST_WAIT_SECONDS / 2)
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, Unavailable) else None
+        return max(backoff(state), min(asked or 0.0, _LONGEST_WAIT_SECONDS))
+
+    def say(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        wait_seconds = state.next_action.sleep if state.next_action else 0.0
+        log.warning(
+            "%s; try %d of %d in %.1f s", error, state.attempt_number + 1, attempts, wait_seconds
+        )
+
+    return tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(attempts),
+        wait=wait,
+        retry=tenacity.retry_if_exception(lambda e: isinstance(e, Unavailable) and e.temporary),
+        before_sleep=say,
+        reraise=True,
+    )
+
+
+class RepositoryClient:
+    """Reads from and writes to one repository, with the credentials for it.
+
+    Every method raises Refused, NotFound or Unavailable as the registry answers; reading also
+    raises VerificationFailed where the bytes are not what their digest says.
+    """
+
+    def __init__(
+        self, repository: Repository, credentials: Credentials, tls: Tls, attempts: int
+    ) -> None:
+        self.repository = repository
+        self._attempts = attempts
+        self._verify_tls = tls.verify
+        self._host = _HOSTS.get(repository.registry, repository.registry)
+        self._client = httpx.Client(
+            auth=RegistryAuth(credentials, self._host),
+            verify=_ssl_context(tls),
+            follow_redirects=True,
+            timeout=httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS, pool=None),
+            # A blob must arrive as it is stored: no transfer may be packed or unpacked on the way.
+            headers={"Accept-Encoding": "identity", "User-Agent": f"recompress/{__version__}"},
+        )
+        self._base: str | None = None
+
+    def __enter__(self) -> RepositoryClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    # Manifests
+
+    def manifest(self, selector: str | Digest) -> Served:
+        """Read a manifest by digest (its bytes are hashed and compared) or by tag."""
+
+        def read() -> Served:
+            with self._send("GET", f"manifests/{selector}", headers={"Accept": _ACCEPT}) as response:
+                content = _body(response, MAX_MANIFEST_BYTES)
+            return Served(content, response.headers.get("Content-Type", ""))
+
+        served = self._retry(read)
+        if isinstance(selector, Digest):
+            _compare(served.content, selector, f"the manifest {self.repository}@{selector}")
+        return served
+
+    def put_manifest(self, selector: str | Digest, served: Served) -> None:
+        """Push a manifest under a digest or a tag."""
+
+        def push() -> None:
+            headers = {"Content-Type": served.content_type}
+            with self._send(
+                "PUT", f"manifests/{selector}", content=served.content, headers=headers
+            ):
+                pass
+
+        self._retry(push)
+
+    # Blobs
+
+    def config(self, descriptor: Descriptor) -> bytes:
+        """Read a config blob: its size and its digest are compared with the descriptor."""
+        if descriptor.size > MAX_CONFIG_BYTES:
+            raise VerificationFailed(
+                f"the config {descriptor.digest} claims {descriptor.size} bytes, more than any config has"
+            )
+
+        def read() -> bytes:
+            with self._send("GET", f"blobs/{descriptor.digest}") as response:
+                return _body(response, descriptor.size)
+
+        content = self._retry(read)
+        _compare(content, descriptor.digest, f"the config {self.repository}@{descriptor.digest}")
+        return content
+
+    @contextmanager
+    def blob(self, digest: Digest) -> Iterator[Iterator[bytes]]:
+        """Stream a blob's bytes as they are stored. Not hashed here, and not tried again."""
+        with self._send("GET", f"blobs/{digest}") as response:
+            yield _stream(response)
+
+    def blob_range_sha256(self, digest: Digest, offset: int, length: int) -> tuple[Digest, bool]:
+        """The sha256 of a part of a blob, and whether the registry served just that part."""
+
+        def read() -> tuple[Digest, bool]:
+            hasher = hashlib.sha256()
+            with self.blob_range(digest, offset, length) as (chunks, is_partial):
+                for chunk in chunks:
+                    hasher.update(chunk)
+            return Digest(hasher.hexdigest()), is_partial
+
+        return self._retry(read)
+
+    @contextmanager
+    def blob_range(
+        self, digest: Digest, offset: int, length: int
+    ) -> Iterator[tuple[Iterator[bytes], bool]]:
+        """Stream `length` bytes of a blob from `offset`, by one HTTP Range request.
+
+        Yields the bytes, exactly that many, and whether the registry honoured the range; where it
+        did not, what comes before is read and thrown away. Not tried again here.
+        """
+        headers = {"Range": f"bytes={offset}-{offset + length - 1}"}
+        with self._send("GET", f"blobs/{digest}", headers=headers) as response:
+            is_partial = response.status_code == httpx.codes.PARTIAL_CONTENT
+            if is_partial:
+                _check_content_range(response, offset, length)
+            yield _cut(_stream(response), 0 if is_partial else offset, length), is_partial
+
+    def stat_blob(self, digest: Digest) -> None:
+        """Raise NotFound unless the repository has this blob."""
+
+        def look() -> None:
+            with self._send("HEAD", f"blobs/{digest}"):
+                pass
+
+        self._retry(look)
+
+    def put_config(self, content: bytes) -> None:
+        """Push a config blob, in one request, where it is not there yet."""
+        digest = Digest.of(content)
+
+        def push() -> None:
+            with suppress(NotFound):
+                self.stat_blob(digest)
+                return
+            with self._send("POST", "blobs/uploads/") as response:
+                location = response.url.join(response.headers.get("Location", ""))
+            target = location.copy_merge_params({"digest": str(digest)})
+            headers = {"Content-Type": "application/octet-stream"}
+            with self._send("PUT", target, content=content, headers=headers):
+                pass
+
+        self._retry(push)
+
+    def check_push(self) -> None:
+        """Raise Refused unless these credentials may push, before any work is done.
+
+        There is no request that only asks, so an upload is begun and given up.
+        """
+
+        def ask() -> httpx.URL:
+            with self._send("POST", "blobs/uploads/") as response:
+                return response.url.join(response.headers.get("Location", ""))
+
+        location = self._retry(ask)
+        try:
+            with self._send("DELETE", location):
+                pass
+        except RecompressError as error:
+            # Some registries want a permission of its own for this; they drop old uploads anyway.
+            log.debug("the upload that was begun to check permission could not be given up: %s", error)
+
+    # Requests
+
+    def _retry(self, operation: Callable[[], T]) -> T:
+        return retrying(self._attempts)(operation)
+
+    @contextmanager
+    def _send(
+        self,
+        method: str,
+        path: str | httpx.URL,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Iterator[httpx.Response]:
+        url = path if isinstance(path, httpx.URL) else self._url(path)
+        try:
+            with self._client.stream(method, url, content=content, headers=headers) as response:
+                log.debug("%s %s: %d", method, redacted(response.url), response.status_code)
+                if response.status_code >= 400:
+                    raise _error(method, response, self.repository)
+                yield response
+        except httpx.HTTPError as error:
+            raise _transport_error(error, method, url, self._verify_tls) from error
+
+    def _url(self, path: str) -> str:
+        return f"{self._base_url()}/v2/{self.repository.path}/{path}"
+
+    def _base_url(self) -> str:
+        if self._base is None:
+            self._base = f"https://{self._host}"
+            if not self._verify_tls and not self._answers_https():
+                self._base = f"http://{self._host}"
+        return self._base
+
+    def _answers_https(self) -> bool:
+        # containers/image does the same: without verification, HTTPS first, then plain HTTP.
+        try:
+            self._client.get(f"https://{self._host}/v2/", auth=None)
+        except httpx.HTTPError:
+            return False
+        return True
+
+
+def redacted(url: httpx.URL) -> str:
+    """A URL without what may be secret in it: user information, query and fragment."""
+    return str(url.copy_with(query=None, fragment=None, username=None, password=None))
+
+
+def _ssl_context(tls: Tls) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    for file in tls.ca_files:
+        context.load_verify_locations(cafile=file)
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _stream(response: httpx.Response) -> Iterator[bytes]:
+    return response.iter_raw(_CHUNK_BYTES)
+
+
+def _body(response: httpx.Response, limit: int) -> bytes:
+    content = bytearray()
+    for chunk in _stream(response):
+        content += chunk
+        if len(content) > limit:
+            raise VerificationFailed(
+                f"{redacted(response.url)} is larger than the {limit} bytes that it may have"
+            )
+    return bytes(content)
+
+
+def _cut(chunks: Iterator[bytes], offset: int, length: int) -> Iterator[bytes]:
+    for chunk in chunks:
+        kept = chunk[offset : offset + length]
+        offset = max(0, offset - len(chunk))
+        length -= len(kept)
+        if kept:
+            yield kept
+        if not length:
+            return
+    raise Unavailable("the registry sent fewer bytes of a blob than it was asked for", temporary=True)
+
+
+def _check_content_range(response: httpx.Response, offset: int, length: int) -> None:
+    value = response.headers.get("Content-Range", "")
+    served = _CONTENT_RANGE.fullmatch(value)
+    if not served or (int(served[1]), int(served[2])) != (offset, offset + length - 1):
+        raise VerificationFailed(
+            f"{redacted(response.url)} was asked for the bytes {offset}-{offset + length - 1} "
+            f"and answered with the range {value!r:.100}"
+        )
+
+
+def _compare(content: bytes, expected: Digest, what: str) -> None:
+    found = Digest.of(content)
+    if found != expected:
+        raise VerificationFailed(f"{what} has the digest {found}: these are not the bytes asked for")
+
+
+def _error(method: str, response: httpx.Response, repository: Repository) -> RecompressError:
+    status = response.status_code
+    request = f"{method} {redacted(response.url)}: {status} {_registry_message(response)}".rstrip()
+    if status in (401, 403):
+        return Refused(
+            f"the registry refused access to {repository}: check the credentials for it ({request})"
+        )
+    if status == 404:
+        return NotFound(f"the registry does not have what was asked for ({request})")
+    if status == 416:
+        return VerificationFailed(f"a blob is shorter than its descriptor says ({request})")
+    return Unavailable(
+        f"the registry failed ({request})",
+        temporary=status in _TEMPORARY,
+        retry_after=_retry_after(response),
+    )
+
+
+def _registry_message(response: httpx.Response) -> str:
+    """The code and message of the specification's error body, where there is one."""
+    body = bytearray()
+    try:
+        for chunk in response.iter_raw(4096):
+            body += chunk
+            if len(body) >= _MAX_ERROR_BYTES:
+                break
+        first = json.loads(body)["errors"][0]
+        text = f"{first.get('code', '')} {first.get('message', '')}"
+    except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return ""
+    return re.sub(r"[^ -~]+", " ", text)[:300].strip()
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """The Retry-After header in seconds; RFC 9110 allows a number or a date."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _transport_error(
+    error: httpx.HTTPError, method: str, url: str | httpx.URL, verify_tls: bool
+) -> Unavailable:
+    where = f"{method} {redacted(httpx.URL(url))}"
+    if (tls := _tls_cause(error)) is not None:
+        advice = (
+            "if it is a plain HTTP registry for tests, use --no-tls-verify; "
+            "if its certificate is from a private CA, use --ca-file"
+        )
+        reason = getattr(tls, "verify_message", None) or tls.reason or str(tls)
+        return Unavailable(f"no TLS connection to the registry: {reason} ({where}); {advice}")
+    reason = str(error) or type(error).__name__
+    return Unavailable(
+        f"the registry did not answer: {reason} ({where})",
+        temporary=isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol),
+    )
+
+
+def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:
+    while error is not None:
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

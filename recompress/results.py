@@ -1,0 +1,68 @@
+"""The Tekton results: one file each, written last, all or none, without a newline at the end."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from recompress.errors import UsageError
+from recompress.reference import Digest, Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What Tekton Chains signs (URL and digest), and what builds the index (reference)."""
+
+    repository: Repository
+    tag: str | None
+    digest: Digest
+
+    def files(self) -> Mapping[str, str]:
+        """File name and content of each result."""
+        tag = f":{self.tag}" if self.tag else ""
+        return {
+            "IMAGE_URL": f"{self.repository}{tag}",
+            "IMAGE_DIGEST": str(self.digest),
+            "IMAGE_REF": f"{self.repository}@{self.digest}",
+        }
+
+
+def check_directory(directory: Path) -> None:
+    """Raise UsageError unless results can be written there, before any work is done."""
+    if not directory.is_dir():
+        raise UsageError(f"the results directory {directory} does not exist")
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise UsageError(f"the results directory {directory} cannot be written: {error.strerror}") from None
+
+
+def write(directory: Path, files: Mapping[str, str]) -> None:
+    """Write each file beside its place first and then move them all there.
+
+    A reader sees whole files, and all of them or none. Raises UsageError where the directory
+    cannot be written.
+    """
+    moves: list[tuple[Path, Path]] = []
+    try:
+        for name, content in files.items():
+            handle, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name}.")
+            moves.append((Path(temporary), directory / name))
+            with os.fdopen(handle, "w") as file:
+                file.write(content)
+            # mkstemp makes files for their owner alone, and who reads results may be another user.
+            os.chmod(temporary, 0o644)
+        for written, place in moves:
+            written.replace(place)
+    except BaseException as error:
+        for written, place in moves:
+            if not written.exists():
+                place.unlink(missing_ok=True)
+            written.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise UsageError(f"the results cannot be written to {directory}: {error.strerror}") from None
+        raise

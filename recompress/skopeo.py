@@ -1,0 +1,226 @@
+"""skopeo does the recompression and the upload; this builds its command, runs it, reads its words.
+
+Its exit status is not believed: it is 0 as well where nothing was recompressed (see
+docs/design.md, "The silent no-op"). All that is taken from a run is the digest of the manifest
+that it pushed, and that is read back and proven by others.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import select
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from recompress.errors import SkopeoUnusable, Unavailable
+from recompress.reference import Digest, Reference, Repository
+
+log = logging.getLogger(__name__)
+
+_FORCE = "--dest-force-compress-format"
+_PROBE_SECONDS = 30
+_GRACE_SECONDS = 5
+_SHOWN_ERROR_CHARACTERS = 600
+_UNKNOWN_DIGEST = "@@unknown-digest@@"
+"""containers/image, docker.UnknownDigestSuffix: push by the digest, whatever it will be, and no tag."""
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_COPYING = re.compile(
+    r"Copying blob (?:sha256:)?(?P<digest>[0-9a-f]{12})[0-9a-f]*"
+    r"(?: +(?:\[[^\]]*\] (?P<done>[0-9.]+)(?P<unit>[KMGT]?i?[Bb]) /|(?P<end>done|skipped: already exists)))?"
+)
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How skopeo reaches registries: the same credentials and certificates as httpx."""
+
+    auth_file: Path
+    cert_dir: Path
+    verify_tls: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a run of skopeo said: the digest it pushed, and per layer how it went."""
+
+    digest: Digest
+    skipped: frozenset[str]
+    seconds: Mapping[str, float]
+
+
+class SkopeoFailed(Unavailable):
+    """skopeo ended with an error. Why is asked of the registry, not of skopeo's words."""
+
+
+def probe(executable: str = "skopeo") -> None:
+    """Raise SkopeoUnusable unless skopeo is there and can be made to recompress.
+
+    The flag came with skopeo 1.21.0. Without it skopeo takes the gzip blobs it finds at the
+    destination and says nothing.
+    """
+    try:
+        answer = subprocess.run(
+            [executable, "copy", "--help"],
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+        )
+    except (FileNotFoundError, PermissionError):
+        raise SkopeoUnusable("skopeo is not installed: install skopeo 1.21 or newer") from None
+    except subprocess.TimeoutExpired:
+        raise SkopeoUnusable(f"skopeo gave no answer within {_PROBE_SECONDS} s") from None
+    if _FORCE not in answer.stdout:
+        raise SkopeoUnusable(
+            f"this skopeo has no {_FORCE}, so it would keep the gzip layers and still exit with 0: "
+            "install skopeo 1.21 or newer"
+        )
+
+
+def copy_command(
+    source: Reference, destination: Repository, access: Access, level: int | None, jobs: int, digest_file: Path
+) -> list[str]:
+    """The command that pushes the zstd:chunked form of `source`, by digest, without a tag."""
+    verify = str(access.verify_tls).lower()
+    return [
+        "skopeo",
+        "copy",
+        f"--authfile={access.auth_file}",
+        f"--src-tls-verify={verify}",
+        f"--dest-tls-verify={verify}",
+        f"--src-cert-dir={access.cert_dir}",
+        f"--dest-cert-dir={access.cert_dir}",
+        f"--image-parallel-copies={jobs}",
+        "--format=oci",
+        "--dest-compress-format=zstd:chunked",
+        _FORCE,
+        *([f"--dest-compress-level={level}"] if level is not None else []),
+        # A signature is of the source's manifest and holds for no other; skopeo refuses to go on
+        # with one unless told so.
+        "--remove-signatures",
+        f"--digestfile={digest_file}",
+        # skopeo takes no tag beside a digest.
+        f"docker://{source.repository}@{source.digest}",
+        f"docker://{destination}{_UNKNOWN_DIGEST}",
+    ]
+
+
+def copy(
+    command: list[str],
+    digest_file: Path,
+    environment: Mapping[str, str],
+    progress: Callable[[str, int | None], None],
+) -> Copied:
+    """Run a command of `copy_command` to its end.
+
+    `progress` is called with the first twelve hex digits of a source layer's digest and the bytes
+    of it that are done, None at its end. Raises SkopeoFailed with skopeo's last words. If this is
+    left by an exception (a signal, the deadline), skopeo is ended first.
+    """
+    log.debug("running %s", " ".join(command))
+    started: dict[str, float] = {}
+    seconds: dict[str, float] = {}
+    skipped: set[str] = set()
+    stderr_file = digest_file.with_suffix(".stderr")
+    with stderr_file.open("wb") as stderr, _running(command, environment, stderr.fileno()) as (process, terminal):
+        for digest, done, end in _events(_lines(terminal)):
+            started.setdefault(digest, time.monotonic())
+            if end is None:
+                progress(digest, done or 0)
+            elif digest not in seconds:
+                seconds[digest] = time.monotonic() - started[digest]
+                if end != "done":
+                    skipped.add(digest)
+                progress(digest, None)
+        status = process.wait()
+    words = stderr_file.read_text(errors="replace").strip()
+    if status:
+        raise SkopeoFailed(f"skopeo failed with exit status {status}: {_last_words(words)}", temporary=True)
+    try:
+        pushed = Digest.parse(digest_file.read_text().strip())
+    except (OSError, ValueError):
+        raise SkopeoFailed("skopeo ended well, but did not say what it pushed") from None
+    return Copied(pushed, frozenset(skipped), seconds)
+
+
+@contextmanager
+def _running(
+    command: list[str], environment: Mapping[str, str], stderr: int
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    # skopeo tells how far each layer is only to a terminal, so it is given one, wide enough that
+    # no line is cut.
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 500, 300, 0, 0))
+    try:
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=stderr,
+                env=dict(environment),
+            )
+        except (FileNotFoundError, PermissionError):
+            raise SkopeoUnusable("skopeo is not installed: install skopeo 1.21 or newer") from None
+        finally:
+            os.close(theirs)
+        try:
+            yield process, ours
+        finally:
+            _end(process)
+    finally:
+        os.close(ours)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _lines(terminal: int) -> Iterator[str]:
+    rest = ""
+    while True:
+        select.select([terminal], [], [])
+        try:
+            read = os.read(terminal, 65536)
+        except OSError:
+            # EIO: nobody has the other side of the terminal open any more.
+            read = b""
+        if not read:
+            yield rest
+            return
+        *lines, rest = (rest + read.decode(errors="replace")).replace("\r", "\n").split("\n")
+        yield from lines
+
+
+def _events(lines: Iterator[str]) -> Iterator[tuple[str, int | None, str | None]]:
+    """Layer, bytes done, end of each line that says something of a layer."""
+    for line in lines:
+        if found := _COPYING.search(_ANSI.sub("", line)):
+            done = found["done"] and int(float(found["done"]) * _UNITS[found["unit"][:-1].rstrip("iB")])
+            yield found["digest"], done or None, found["end"]
+
+
+def _last_words(text: str) -> str:
+    # logrus: time="…" level=fatal msg="…"; the last line is the reason.
+    line = text.splitlines()[-1] if text else "it said nothing"
+    if found := re.search(r'msg="((?:[^"\\]|\\.)*)"', line):
+        line = found[1].replace('\\"', '"')
+    return line[-_SHOWN_ERROR_CHARACTERS:]
