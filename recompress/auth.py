@@ -95,7 +95,7 @@ class RegistryAuth(httpx.Auth):
                 "scope": " ".join(asked),
             }
             return httpx.Request("POST", challenge["realm"], data=form)
-        parameters = [("service", service), *(("scope", scope) for scope in asked)]
+        parameters = httpx.QueryParams([("service", service), *(("scope", scope) for scope in asked)])
         headers = {}
         if self._credentials.username:
             pair = f"{self._credentials.username}:{self._credentials.password}".encode()

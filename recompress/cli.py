@@ -13,9 +13,8 @@ from typing import Annotated
 
 import typer
 
-from recompress import __version__
+from recompress import __version__, limits
 from recompress import inspect as inspecting
-from recompress import limits
 from recompress import run as running
 from recompress.credentials import auth_files
 from recompress.errors import RecompressError, UsageError
@@ -199,7 +198,9 @@ def _fail(message: str, exit_code: int, debug: bool) -> None:
 def _connection(authfile: Path | None, ca_file: Path | None, tls_verify: bool, attempts: int) -> Connection:
     if not tls_verify:
         logging.getLogger(__name__).warning("TLS certificates are not verified: this is for tests only")
-    return Connection(auth_files(authfile, os.environ, os.getuid()), Tls(tls_verify, _ca_files(ca_file)), attempts)
+    return Connection(
+        auth_files(authfile, os.environ, os.getuid()), Tls(tls_verify, _ca_files(ca_file)), attempts
+    )
 
 
 def _ca_files(path: Path | None) -> tuple[Path, ...]:

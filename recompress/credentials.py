@@ -84,9 +84,7 @@ def write_auth_file(path: Path, credentials: Mapping[Repository, Credentials]) -
     There is an entry per repository, so source and destination can differ even in one registry.
     """
     auths = {
-        str(repository): _entry(found)
-        for repository, found in credentials.items()
-        if not found.is_anonymous
+        str(repository): _entry(found) for repository, found in credentials.items() if not found.is_anonymous
     }
     path.touch(mode=0o600)
     path.write_text(json.dumps({"auths": auths}))
@@ -200,5 +198,3 @@ def _from_helper(name: str, server: str) -> Credentials | None:
         raise Refused(f"the credential helper {program} gave an answer for {server} that is none") from None
     # docker-credential-helpers: the user name <token> marks the secret as an identity token.
     return Credentials(identity_token=secret) if username == "<token>" else Credentials(username, secret)
-
-

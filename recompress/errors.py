@@ -61,9 +61,7 @@ class Unavailable(RecompressError):
 
     exit_code = 7
 
-    def __init__(
-        self, message: str, *, temporary: bool = False, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, temporary: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.temporary = temporary
         self.retry_after = retry_after

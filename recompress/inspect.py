@@ -17,7 +17,9 @@ def inspect(client: RepositoryClient, reference: Reference) -> InspectReport:
     at_digest = reference.with_digest(found.digest)
     if isinstance(found, Manifest):
         return InspectReport(at_digest, False, (_inspected(client, found, None),))
-    return InspectReport(at_digest, True, tuple(_entry(client, entry, reference) for entry in found.manifests))
+    return InspectReport(
+        at_digest, True, tuple(_entry(client, entry, reference) for entry in found.manifests)
+    )
 
 
 def _entry(client: RepositoryClient, entry: Descriptor, reference: Reference) -> InspectedImage:

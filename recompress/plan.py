@@ -110,28 +110,27 @@ def _from_index(
     entries = [e for e in candidates(index, platform) if not is_attestation(e)]
     if not entries:
         raise Unsupported(f"{reference} has no image for {platform}; it has {has}")
-    first: Image | None = None
-    for entry in entries:
-        member = reference.with_digest(entry.digest)
-        manifest = read(client, entry.digest, member)
-        if isinstance(manifest, Index):
-            raise Unsupported(f"{reference}: its entry for {platform} is an index itself")
-        image = _image(client, manifest, member)
-        if _os_and_architecture(image.platform) != _os_and_architecture(platform):
-            raise Unsupported(f"{member} is listed for {platform}, but is for {image.platform}")
-        # In an index that mixes both, the gzip image is the source, whatever the order.
-        if not manifest.is_zstd_chunked:
-            return image
-        first = first or image
-    assert first is not None
-    return first
+    images = [_entry_image(client, entry, reference, platform) for entry in entries]
+    # In an index that mixes both, the gzip image is the source, whatever the order.
+    return next((image for image in images if not image.manifest.is_zstd_chunked), images[0])
+
+
+def _entry_image(
+    client: RepositoryClient, entry: Descriptor, reference: Reference, platform: Platform
+) -> Image:
+    member = reference.with_digest(entry.digest)
+    manifest = read(client, entry.digest, member)
+    if isinstance(manifest, Index):
+        raise Unsupported(f"{reference}: its entry for {platform} is an index itself")
+    image = _image(client, manifest, member)
+    if _os_and_architecture(image.platform) != _os_and_architecture(platform):
+        raise Unsupported(f"{member} is listed for {platform}, but is for {image.platform}")
+    return image
 
 
 def _image(client: RepositoryClient, manifest: Manifest, reference: Reference) -> Image:
     if manifest.config.media_type not in _CONFIG_TYPES:
-        raise Unsupported(
-            f"{reference} is an artifact ({manifest.config.media_type!r:.200}), not an image"
-        )
+        raise Unsupported(f"{reference} is an artifact ({manifest.config.media_type!r:.200}), not an image")
     for layer in manifest.layers:
         if layer.compression is None:
             raise Unsupported(

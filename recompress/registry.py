@@ -26,7 +26,7 @@ import tenacity
 from recompress import __version__
 from recompress.auth import RegistryAuth
 from recompress.credentials import Credentials
-from recompress.errors import NotFound, Refused, RecompressError, Unavailable, VerificationFailed
+from recompress.errors import NotFound, RecompressError, Refused, Unavailable, VerificationFailed
 from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
 from recompress.reference import Digest, Repository
 
@@ -81,9 +81,7 @@ def retrying(attempts: int) -> tenacity.Retrying:
     def say(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         wait_seconds = state.next_action.sleep if state.next_action else 0.0
-        log.warning(
-            "%s; try %d of %d in %.1f s", error, state.attempt_number + 1, attempts, wait_seconds
-        )
+        log.warning("%s; try %d of %d in %.1f s", error, state.attempt_number + 1, attempts, wait_seconds)
 
     return tenacity.Retrying(
         stop=tenacity.stop_after_attempt(attempts),
@@ -101,9 +99,7 @@ class RepositoryClient:
     raises VerificationFailed where the bytes are not what their digest says.
     """
 
-    def __init__(
-        self, repository: Repository, credentials: Credentials, tls: Tls, attempts: int
-    ) -> None:
+    def __init__(self, repository: Repository, credentials: Credentials, tls: Tls, attempts: int) -> None:
         self.repository = repository
         self._attempts = attempts
         self._verify_tls = tls.verify
@@ -144,9 +140,7 @@ class RepositoryClient:
 
         def push() -> None:
             headers = {"Content-Type": served.content_type}
-            with self._send(
-                "PUT", f"manifests/{selector}", content=served.content, headers=headers
-            ):
+            with self._send("PUT", f"manifests/{selector}", content=served.content, headers=headers):
                 pass
 
         self._retry(push)
@@ -187,9 +181,7 @@ class RepositoryClient:
         return self._retry(read)
 
     @contextmanager
-    def blob_range(
-        self, digest: Digest, offset: int, length: int
-    ) -> Iterator[tuple[Iterator[bytes], bool]]:
+    def blob_range(self, digest: Digest, offset: int, length: int) -> Iterator[tuple[Iterator[bytes], bool]]:
         """Stream `length` bytes of a blob from `offset`, by one HTTP Range request.
 
         Yields the bytes, exactly that many, and whether the registry honoured the range; where it
@@ -404,7 +396,8 @@ def _transport_error(
     reason = str(error) or type(error).__name__
     return Unavailable(
         f"the registry did not answer: {reason} ({where})",
-        temporary=isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol),
+        temporary=isinstance(error, httpx.TransportError)
+        and not isinstance(error, httpx.UnsupportedProtocol),
     )
 
 

@@ -63,7 +63,9 @@ class RunReport:
 
     def as_text(self) -> RenderableType:
         """The report as a table with the two digests below it."""
-        table = Table(title=f"{self.source.reference.repository} · {self.source.platform}", title_justify="left")
+        table = Table(
+            title=f"{self.source.reference.repository} · {self.source.platform}", title_justify="left"
+        )
         for heading in ("layer", "from", "to"):
             table.add_column(heading, no_wrap=True)
         for heading in ("before", "after", "seconds"):

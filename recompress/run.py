@@ -123,14 +123,14 @@ def _copy(
 
 
 @contextmanager
-def _workspace(
-    connection: Connection, *repositories: Repository
-) -> Iterator[tuple[Path, skopeo.Access]]:
+def _workspace(connection: Connection, *repositories: Repository) -> Iterator[tuple[Path, skopeo.Access]]:
     """A directory of this run's own, gone at its end, with the credentials and certificates."""
     with tempfile.TemporaryDirectory(prefix="recompress-") as name:
         directory = Path(name)
         auth_file, cert_dir = directory / "auth.json", directory / "certs.d"
-        found = {repository: credentials.find(repository, connection.auth_files) for repository in repositories}
+        found = {
+            repository: credentials.find(repository, connection.auth_files) for repository in repositories
+        }
         credentials.write_auth_file(auth_file, found)
         cert_dir.mkdir()
         for number, file in enumerate(connection.tls.ca_files):

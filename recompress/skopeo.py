@@ -89,7 +89,12 @@ def probe(executable: str = "skopeo") -> None:
 
 
 def copy_command(
-    source: Reference, destination: Repository, access: Access, level: int | None, jobs: int, digest_file: Path
+    source: Reference,
+    destination: Repository,
+    access: Access,
+    level: int | None,
+    jobs: int,
+    digest_file: Path,
 ) -> list[str]:
     """The command that pushes the zstd:chunked form of `source`, by digest, without a tag."""
     verify = str(access.verify_tls).lower()
@@ -133,7 +138,10 @@ def copy(
     seconds: dict[str, float] = {}
     skipped: set[str] = set()
     stderr_file = digest_file.with_suffix(".stderr")
-    with stderr_file.open("wb") as stderr, _running(command, environment, stderr.fileno()) as (process, terminal):
+    with (
+        stderr_file.open("wb") as stderr,
+        _running(command, environment, stderr.fileno()) as (process, terminal),
+    ):
         for digest, done, end in _events(_lines(terminal)):
             started.setdefault(digest, time.monotonic())
             if end is None:

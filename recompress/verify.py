@@ -20,15 +20,12 @@ from recompress.manifest import (
     Manifest,
     MediaType,
 )
-from recompress.reference import Digest
 from recompress.registry import RepositoryClient
 
 log = logging.getLogger(__name__)
 
 
-def structure(
-    client: RepositoryClient, source: Manifest, config: Config, twin: Manifest, jobs: int
-) -> None:
+def structure(client: RepositoryClient, source: Manifest, config: Config, twin: Manifest, jobs: int) -> None:
     """Prove the structure of `twin`, in the repository of `client`, against its source.
 
     Every layer is zstd:chunked with all annotations, there are as many as the source has and as

@@ -1,0 +1,235 @@
+"""zstd frames, read one after the other from bytes that are not trusted.
+
+The frame format is RFC 8878. A layer of the type zstd:chunked is a sequence of frames, and a client that pulls
+a part of it decompresses a range of them by themselves: where a frame begins and ends is part of what has to
+be proven. Everything here works in bounded memory, whatever the frames claim.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from recompress.errors import VerificationFailed
+from recompress.reference import Digest
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+PIECE = 1024 * 1024
+"""The most bytes that are decompressed at once."""
+
+_FRAME_MAGIC = b"\x28\xb5\x2f\xfd"
+_READ_AHEAD = 256 * 1024
+
+# Memory is what a window costs. Frames of klauspost/compress, the compressor in skopeo, have windows of up to
+# 8 MiB (32 MiB in old releases), and RFC 8878 recommends 8 MiB as the least that a decoder supports.
+_OPTIONS = {zstd.DecompressionParameter.window_log_max: 25}
+
+
+class Blob:
+    """The compressed bytes of a layer in the order they arrive, counted and hashed.
+
+    `chunks` may be of any size. `size` is what the descriptor says; more or fewer bytes raise VerificationFailed.
+    """
+
+    def __init__(self, chunks: Iterable[bytes], size: int) -> None:
+        self._chunks = iter(chunks)
+        self._size = size
+        self._received = 0
+        self._sha256 = hashlib.sha256()
+        self._buffer = b""
+        self._start = 0
+
+    @property
+    def offset(self) -> int:
+        """Where in the blob the next unread byte is."""
+        return self._received - len(self._buffer) + self._start
+
+    def peek(self, want: int, end: int) -> memoryview:
+        """At least `want` unread bytes, fewer only where `end` comes first, and none beyond `end`."""
+        available = len(self._buffer) - self._start
+        left = end - self.offset
+        if available < min(want, left):
+            self._receive(min(want, left))
+            available = len(self._buffer)
+        return memoryview(self._buffer)[self._start : self._start + min(available, left)]
+
+    def skip(self, count: int) -> None:
+        """Count bytes that `peek` returned as read."""
+        self._start += count
+
+    def finish(self) -> Digest:
+        """The digest of all bytes, once there are exactly as many as the descriptor says."""
+        if self.offset != self._size or any(map(self._count, self._chunks)):
+            raise VerificationFailed(
+                f"the blob is {max(self._received, self.offset)} bytes or more, but its descriptor says {self._size}"
+            )
+        return Digest(self._sha256.hexdigest())
+
+    def _receive(self, want: int) -> None:
+        # Small chunks are gathered, so that no byte is copied over and over while a frame is completed.
+        parts = [self._buffer[self._start :]]
+        available = len(parts[0])
+        while available < max(want, _READ_AHEAD):
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            self._count(chunk)
+            self._sha256.update(chunk)
+            parts.append(chunk)
+            available += len(chunk)
+        self._buffer = b"".join(parts)
+        self._start = 0
+        if available < want:
+            raise VerificationFailed(f"the blob ends after {self._received} of {self._size} bytes")
+
+    def _count(self, chunk: bytes) -> int:
+        self._received += len(chunk)
+        if self._received > self._size:
+            raise VerificationFailed(f"the blob is larger than the {self._size} bytes its descriptor says")
+        return len(chunk)
+
+
+class Frames:
+    """The decompressed stream of the frames in `blob` up to the offset `end`.
+
+    Every byte counts towards `sha256` and `position` as soon as it is decompressed, and `limit` bounds how many
+    there may be. All offsets and sizes are in bytes. Raises VerificationFailed for anything that is not a plain
+    zstd frame: a skippable frame between them could hide a second table of contents from one of two readers.
+    """
+
+    def __init__(self, blob: Blob, end: int, limit: int) -> None:
+        self._blob = blob
+        self._end = end
+        self._limit = limit
+        self._decompressor: zstd.ZstdDecompressor | None = None
+        self._frame_offset = 0
+        self._piece = b""
+        self._at = 0
+        self._sha256 = hashlib.sha256()
+        self.decompressed = 0
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of everything that was decompressed until now."""
+        return Digest(self._sha256.hexdigest())
+
+    def frame_offset(self) -> int | None:
+        """Where in the blob the next frame begins; None where the stream is in the middle of a frame."""
+        # The checksum at the end of a frame can be unread when its last byte has been read.
+        while self._at == len(self._piece):
+            if self._decompressor is None:
+                return self._blob.offset
+            self._advance()
+        return None
+
+    def read(self, limit: int) -> bytes:
+        """The next bytes, at most `limit`, of one frame; none only at the end of the last frame."""
+        while self._at == len(self._piece):
+            if self._decompressor is None and not self._open():
+                return b""
+            self._advance()
+        at = self._at
+        piece = self._piece
+        if at == 0 and len(piece) <= limit:
+            self._at = len(piece)
+            return piece
+        self._at = min(at + limit, len(piece))
+        return piece[at : self._at]
+
+    def read_exactly(self, count: int) -> bytes:
+        """The next `count` bytes, across frames; fewer only at the end. For small counts."""
+        data = self.read(count)
+        if len(data) == count:
+            return data
+        parts = [data]
+        missing = count - len(data)
+        while data and missing:
+            data = self.read(missing)
+            parts.append(data)
+            missing -= len(data)
+        return b"".join(parts)
+
+    def _open(self) -> bool:
+        self._frame_offset = self._blob.offset
+        if self._frame_offset == self._end:
+            return False
+        if bytes(self._blob.peek(4, self._end)[:4]) != _FRAME_MAGIC:
+            raise VerificationFailed(f"there is no zstd frame at offset {self._frame_offset}")
+        self._decompressor = zstd.ZstdDecompressor(options=_OPTIONS)
+        return True
+
+    def _advance(self) -> None:
+        """Decompress one piece of the open frame, which may be empty."""
+        decompressor = self._decompressor
+        if decompressor is None:
+            raise AssertionError("no frame is open")
+        self._piece = _decompress(decompressor, self._input(decompressor), self._frame_offset)
+        self._at = 0
+        if decompressor.eof:
+            self._blob.skip(-len(decompressor.unused_data))
+            self._decompressor = None
+        if self._piece:
+            self._sha256.update(self._piece)
+            self.decompressed += len(self._piece)
+            if self.decompressed > self._limit:
+                raise VerificationFailed(f"it decompresses to more than the allowed {self._limit} bytes")
+
+    def _input(self, decompressor: zstd.ZstdDecompressor) -> memoryview | bytes:
+        if not decompressor.needs_input:
+            return b""
+        data = self._blob.peek(1, self._end)
+        if not data:
+            raise VerificationFailed(
+                f"the zstd frame at offset {self._frame_offset} does not end where it should"
+            )
+        if self._blob.offset == self._frame_offset:
+            # Handing over the bytes of one frame alone saves copying back what belongs to the next ones.
+            data = data[: _frame_size(data)]
+        self._blob.skip(len(data))
+        return data
+
+
+def decompressed(compressed: BinaryIO, length: int, what: str) -> Iterator[bytes]:
+    """Decompress one zstd frame of exactly `length` bytes of content, piece by piece.
+
+    `what` names it in errors. Raises VerificationFailed for more or fewer bytes than that, for anything behind
+    the frame, and for what is no zstd frame.
+    """
+    decompressor = zstd.ZstdDecompressor(options=_OPTIONS)
+    compressed.seek(0)
+    left = length
+    while not decompressor.eof:
+        data = compressed.read(_READ_AHEAD) if decompressor.needs_input else b""
+        if decompressor.needs_input and not data:
+            raise VerificationFailed(f"{what} is cut short")
+        piece = _decompress(decompressor, data, 0)
+        left -= len(piece)
+        if left < 0:
+            raise VerificationFailed(f"{what} is larger than the {length} bytes its annotation says")
+        if piece:
+            yield piece
+    if left:
+        raise VerificationFailed(f"{what} is {length - left} bytes, but its annotation says {length}")
+    if decompressor.unused_data or compressed.read(1):
+        raise VerificationFailed(f"{what} is followed by something that does not belong to it")
+
+
+def _decompress(decompressor: zstd.ZstdDecompressor, data: memoryview | bytes, offset: int) -> bytes:
+    try:
+        return decompressor.decompress(data, PIECE)
+    except zstd.ZstdError as error:
+        raise VerificationFailed(f"the zstd frame at offset {offset} cannot be read: {error}") from None
+
+
+def _frame_size(data: memoryview) -> int:
+    try:
+        return zstd.get_frame_size(data)
+    except zstd.ZstdError:
+        # Either there is more of the frame to come, or it is damaged and decompressing it will tell.
+        return len(data)
