@@ -21,9 +21,9 @@ from recompress.errors import RecompressError, UsageError
 from recompress.manifest import Platform
 from recompress.progress import reporter
 from recompress.reference import Reference
-from recompress.registry import Tls
+from recompress.registry import Connection, Tls
 from recompress.report import show
-from recompress.run import Connection, RunOptions
+from recompress.run import RunOptions
 
 _TERMINATED = 128 + 15
 _INTERRUPTED = 128 + 2
@@ -76,6 +76,13 @@ Debug = Annotated[bool, typer.Option(envvar="RECOMPRESS_DEBUG", help="Log reques
 @app.command()
 def run(
     image: Annotated[str, typer.Argument(help="The image, as registry/repository[:tag]@sha256:…")],
+    more_reuse_from: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[REUSE_FROM]...",
+            help="The same as --reuse-from, in a form that the array parameter of a Task expands to.",
+        ),
+    ] = None,
     platform: Annotated[
         str | None,
         typer.Option(
@@ -100,6 +107,25 @@ def run(
             envvar="RECOMPRESS_JOBS", min=1, max=32, help="Layers at a time. Default: the CPUs, at most 6."
         ),
     ] = None,
+    reuse_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="RECOMPRESS_REUSE_FROM",
+            metavar="IMAGE",
+            help="Another image to look for zstd:chunked layers in. May be given several times.",
+        ),
+    ] = None,
+    no_reuse: Annotated[
+        bool, typer.Option("--no-reuse", envvar="RECOMPRESS_NO_REUSE", help="Compress every layer afresh.")
+    ] = False,
+    verify: Annotated[
+        Verify,
+        typer.Option(
+            envvar="RECOMPRESS_VERIFY",
+            help="content: every layer is read and proven, fresh and reused ones. structure: only manifests "
+            "and tables of contents; sound where only trusted pipelines can push to the repository.",
+        ),
+    ] = Verify.CONTENT,
     results_dir: Annotated[
         Path | None,
         typer.Option(envvar="RECOMPRESS_RESULTS_DIR", help="Where IMAGE_URL, IMAGE_DIGEST, IMAGE_REF go."),
@@ -120,6 +146,9 @@ def run(
             to=_destination(to),
             level=level,
             jobs=jobs or limits.default_jobs(),
+            reuse=not no_reuse,
+            reuse_from=tuple(map(Reference.parse, (*(reuse_from or ()), *(more_reuse_from or ())))),
+            verify_content=verify is Verify.CONTENT,
             results_dir=results_dir,
             environment=dict(os.environ),
         )
@@ -169,9 +198,16 @@ def main() -> None:
     app()
 
 
+class _StderrHandler(logging.Handler):
+    """Writes to whatever stderr is at the moment: live bars put their own in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
 @contextmanager
 def _errors_as_exit_codes(debug: bool) -> Iterator[None]:
-    logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s", level=logging.WARNING)
+    logging.basicConfig(handlers=[_StderrHandler()], format="%(levelname)s: %(message)s", force=True)
     if debug:
         logging.getLogger("recompress").setLevel(logging.DEBUG)
     try:

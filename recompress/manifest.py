@@ -103,7 +103,7 @@ class Descriptor:
     media_type: str
     digest: Digest
     size: int
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     platform: Platform | None = None
 
     @property
@@ -117,6 +117,11 @@ class Descriptor:
         if compression is Compression.ZSTD and all(a in self.annotations for a in CHUNKED_ANNOTATIONS):
             return Compression.ZSTD_CHUNKED
         return compression
+
+    @property
+    def chunked(self) -> Mapping[str, str]:
+        """The annotations that make the layer zstd:chunked, as far as it has them."""
+        return {name: self.annotations[name] for name in CHUNKED_ANNOTATIONS if name in self.annotations}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +141,10 @@ class Manifest:
 
     @property
     def is_zstd_chunked(self) -> bool:
-        """Whether every layer is zstd:chunked, so that there is nothing to do."""
-        return all(layer.compression is Compression.ZSTD_CHUNKED for layer in self.layers)
+        """Whether every layer is zstd:chunked, in an OCI manifest, so that there is nothing to do."""
+        return self.media_type == MediaType.OCI_MANIFEST and all(
+            layer.compression is Compression.ZSTD_CHUNKED for layer in self.layers
+        )
 
 
 @dataclass(frozen=True, slots=True)

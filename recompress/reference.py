@@ -113,6 +113,11 @@ class Reference:
         return f"{self.repository}{tag}{digest}"
 
 
+def is_tag(text: str) -> bool:
+    """Whether this can be a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
 def _looks_like_registry(part: str) -> bool:
     # distribution/reference: a first component is a host where it has a dot, a colon or an upper
     # case letter, or is localhost; otherwise it is the first part of a docker.io repository.

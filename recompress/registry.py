@@ -23,7 +23,7 @@ from typing import TypeVar
 import httpx
 import tenacity
 
-from recompress import __version__
+from recompress import __version__, credentials
 from recompress.auth import RegistryAuth
 from recompress.credentials import Credentials
 from recompress.errors import NotFound, RecompressError, Refused, Unavailable, VerificationFailed
@@ -59,6 +59,20 @@ class Tls:
 
     verify: bool = True
     ca_files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach registries: whose credentials, which certificates, how many tries."""
+
+    auth_files: tuple[Path, ...]
+    tls: Tls
+    attempts: int
+
+    def client(self, repository: Repository) -> RepositoryClient:
+        """A client for one repository, with the credentials for it."""
+        found = credentials.find(repository, self.auth_files)
+        return RepositoryClient(repository, found, self.tls, self.attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +113,13 @@ class RepositoryClient:
     raises VerificationFailed where the bytes are not what their digest says.
     """
 
-    def __init__(self, repository: Repository, credentials: Credentials, tls: Tls, attempts: int) -> None:
+    def __init__(self, repository: Repository, found: Credentials, tls: Tls, attempts: int) -> None:
         self.repository = repository
         self._attempts = attempts
         self._verify_tls = tls.verify
         self._host = _HOSTS.get(repository.registry, repository.registry)
         self._client = httpx.Client(
-            auth=RegistryAuth(credentials, self._host),
+            auth=RegistryAuth(found, self._host),
             verify=_ssl_context(tls),
             follow_redirects=True,
             timeout=httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS, pool=None),
@@ -134,6 +148,14 @@ class RepositoryClient:
         if isinstance(selector, Digest):
             _compare(served.content, selector, f"the manifest {self.repository}@{selector}")
         return served
+
+    def tag(self, tag: str, served: Served) -> None:
+        """Put a tag on a manifest. Where tags are immutable, it may be there already."""
+        try:
+            self.put_manifest(tag, served)
+        except Unavailable:
+            if self.manifest(tag).content != served.content:
+                raise
 
     def put_manifest(self, selector: str | Digest, served: Served) -> None:
         """Push a manifest under a digest or a tag."""

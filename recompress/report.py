@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -17,15 +20,27 @@ from recompress.plan import Image
 from recompress.reference import Digest, Reference
 
 
+class Action(StrEnum):
+    """How a layer of the twin came to be."""
+
+    COMPRESSED = "compressed"
+    REUSED = "reused"
+    KEPT = "kept"
+
+
 @dataclass(frozen=True, slots=True)
 class LayerReport:
-    """One layer: what it was and what it became, and how long skopeo worked on it."""
+    """One layer: what it was, what it became and how, and how long skopeo worked on it.
+
+    `reused_from` is the image that a reused layer was found in.
+    """
 
     diff_id: Digest
     source: Descriptor
     twin: Descriptor
+    action: Action
+    reused_from: str | None
     seconds: float | None
-    skipped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +49,20 @@ class RunReport:
 
     source: Image
     twin: Reference
-    recompressed: bool
     layers: tuple[LayerReport, ...]
     seconds: float
     results: Mapping[str, str]
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...]
+
+    @property
+    def recompressed(self) -> bool:
+        """Whether anything was done."""
+        return self.source.manifest.digest != self.twin.digest
+
+    @property
+    def saved(self) -> int:
+        """The bytes of source layers that were neither downloaded nor compressed."""
+        return sum(layer.source.size for layer in self.layers if layer.action is Action.REUSED)
 
     def as_json(self) -> str:
         """The report as one JSON object."""
@@ -54,6 +78,7 @@ class RunReport:
                 "layers": [_layer_json(layer) for layer in self.layers],
                 "source_size": sum(layer.source.size for layer in self.layers),
                 "twin_size": sum(layer.twin.size for layer in self.layers),
+                "saved_size": self.saved,
                 "seconds": round(self.seconds, 3),
                 "warnings": list(self.warnings),
                 "results": dict(self.results),
@@ -66,7 +91,7 @@ class RunReport:
         table = Table(
             title=f"{self.source.reference.repository} · {self.source.platform}", title_justify="left"
         )
-        for heading in ("layer", "from", "to"):
+        for heading in ("layer", "from", "to", "how"):
             table.add_column(heading, no_wrap=True)
         for heading in ("before", "after", "seconds"):
             table.add_column(heading, justify="right", no_wrap=True)
@@ -75,6 +100,7 @@ class RunReport:
                 layer.diff_id.short,
                 compression(layer.source),
                 compression(layer.twin),
+                str(layer.action),
                 decimal(layer.source.size),
                 decimal(layer.twin.size),
                 "" if layer.seconds is None else f"{layer.seconds:.1f}",
@@ -82,11 +108,16 @@ class RunReport:
         table.add_section()
         before = decimal(sum(layer.source.size for layer in self.layers))
         after = decimal(sum(layer.twin.size for layer in self.layers))
-        table.add_row("total", "", "", before, after, f"{self.seconds:.1f}")
+        table.add_row("total", "", "", "", before, after, f"{self.seconds:.1f}")
         outcome = "" if self.recompressed else "already zstd:chunked, nothing was pushed\n"
         digests = f"source  {self.source.reference}\ntwin    {self.twin}"
+        reused = "".join(f"\nreused  {count} layers from {origin}" for origin, count in self._origins())
+        saved = f"\nsaved   {decimal(self.saved)} not downloaded and compressed again" if self.saved else ""
         warnings = "".join(f"\nwarning: {warning}" for warning in self.warnings)
-        return Group(table, Text(outcome + digests + warnings))
+        return Group(table, Text(outcome + digests + reused + saved + warnings))
+
+    def _origins(self) -> list[tuple[str, int]]:
+        return Counter(layer.reused_from for layer in self.layers if layer.reused_from).most_common()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +180,25 @@ class InspectedImage:
     note: str = ""
 
 
+class Warnings(logging.Handler):
+    """Gathers the warnings that are logged while it is open, so that the report has them too."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the text of a warning."""
+        self.texts.append(record.getMessage())
+
+    def __enter__(self) -> Warnings:
+        logging.getLogger("recompress").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("recompress").removeHandler(self)
+
+
 def compression(layer: Descriptor) -> str:
     """How a layer is packed, in a word; its media type where that is not known."""
     return str(layer.compression or layer.media_type)
@@ -171,6 +221,8 @@ def _layer_json(layer: LayerReport) -> dict[str, Any]:
         "diff_id": str(layer.diff_id),
         "from": _blob_json(layer.source),
         "to": _blob_json(layer.twin),
+        "action": str(layer.action),
+        "reused_from": layer.reused_from,
         "seconds": None if layer.seconds is None else round(layer.seconds, 3),
     }
 

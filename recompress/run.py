@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from recompress import credentials, plan, results, skopeo, verify
-from recompress.errors import VerificationFailed
-from recompress.manifest import Index, Manifest, MediaType, Platform, parse_config, parse_manifest
+from recompress import blobcache, plan, results, reuse, skopeo, twin, verify
+from recompress.blobcache import Offer, UnknownCache
+from recompress.errors import RecompressError
+from recompress.manifest import Descriptor, Manifest, MediaType, Platform
 from recompress.plan import Image
 from recompress.progress import Reporter
-from recompress.reference import Digest, Reference, Repository
-from recompress.registry import RepositoryClient, Served, Tls, retrying
-from recompress.report import LayerReport, RunReport
+from recompress.reference import Digest, Reference
+from recompress.registry import Connection, RepositoryClient, Served, retrying
+from recompress.report import Action, LayerReport, RunReport, Warnings
 from recompress.results import Results
+from recompress.reuse import Place
+from recompress.verify import Claim
+from recompress.workspace import Workspace, workspace
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """How to reach registries."""
-
-    auth_files: tuple[Path, ...]
-    tls: Tls
-    attempts: int
-
-    def client(self, repository: Repository) -> RepositoryClient:
-        """A client for one repository, with the credentials for it."""
-        found = credentials.find(repository, self.auth_files)
-        return RepositoryClient(repository, found, self.tls, self.attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +35,23 @@ class RunOptions:
     to: Reference | None
     level: int | None
     jobs: int
+    reuse: bool
+    reuse_from: tuple[Reference, ...]
+    verify_content: bool
     results_dir: Path | None
     environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the steps of one run share: `origin` has the source, `client` takes the twin."""
+
+    options: RunOptions
+    connection: Connection
+    reporter: Reporter
+    origin: RepositoryClient
+    client: RepositoryClient
+    source: Image
 
 
 def run(options: RunOptions, connection: Connection, reporter: Reporter) -> RunReport:
@@ -62,95 +64,116 @@ def run(options: RunOptions, connection: Connection, reporter: Reporter) -> RunR
     if options.results_dir:
         results.check_directory(options.results_dir)
     with ExitStack() as stack:
+        warnings = stack.enter_context(Warnings())
         reporter.step(f"reading {options.image}")
         origin = stack.enter_context(connection.client(options.image.repository))
         source = plan.resolve(origin, options.image, options.platform)
-        if source.manifest.is_zstd_chunked:
-            verify.structure(origin, source.manifest, source.config, source.manifest, options.jobs)
-            named = Results(source.reference.repository, source.reference.tag, source.manifest.digest)
-            return _finish(options, source, source.manifest, named, None, began)
-
-        named_repository = options.to.repository if options.to else source.reference.repository
-        tag = (options.to and options.to.tag) or twin_tag(source.manifest)
-        client = stack.enter_context(connection.client(named_repository))
-        client.check_push()
-
-        reporter.step(f"recompressing {len(source.manifest.layers)} layers with skopeo")
-        copied = _copy(options, connection, source, origin, client, reporter)
-        reporter.step("verifying what was pushed")
-        twin = _with_the_config_of(source, _read_back(client, copied.digest), client)
-        verify.structure(client, source.manifest, source.config, twin, options.jobs)
-        client.put_manifest(tag, Served(twin.content, twin.media_type))
-        named = Results(named_repository, tag, twin.digest)
-        return _finish(options, source, twin, named, copied, began)
-
-
-def twin_tag(source: Manifest) -> str:
-    """The tag under which anyone finds the twin from the digest of its source."""
-    return f"sha256-{source.digest.hex}.zstd-chunked"
-
-
-def _copy(
-    options: RunOptions,
-    connection: Connection,
-    source: Image,
-    origin: RepositoryClient,
-    client: RepositoryClient,
-    reporter: Reporter,
-) -> skopeo.Copied:
-    with _workspace(connection, source.reference.repository, client.repository) as (directory, access):
-        digest_file = directory / "digest"
-        command = skopeo.copy_command(
-            source.reference, client.repository, access, options.level, options.jobs, digest_file
+        client = stack.enter_context(
+            connection.client(options.to.repository if options.to else origin.repository)
         )
-        environment = _environment(options.environment, directory)
-        on_layer = _layer_progress(source, reporter)
-
-        def attempt() -> skopeo.Copied:
-            try:
-                return skopeo.copy(command, digest_file, environment, on_layer)
-            except skopeo.SkopeoFailed as error:
-                log.debug("%s", error)
-                # What stands in the way is asked of the registry: its answers have status codes,
-                # skopeo's words have none.
-                plan.resolve(origin, source.reference, None)
-                client.check_push()
-                for layer in source.manifest.layers:
-                    origin.stat_blob(layer.digest)
-                raise
-
-        return retrying(connection.attempts)(attempt)
+        this = _Run(options, connection, reporter, origin, client, source)
+        if source.manifest.is_zstd_chunked:
+            named, layers = _keep(this)
+        else:
+            named, layers = _recompress(this)
+        files = named.files()
+        if options.results_dir:
+            results.write(options.results_dir, files)
+        at = Reference(named.repository, named.tag, named.digest)
+        return RunReport(source, at, layers, time.monotonic() - began, files, tuple(warnings.texts))
 
 
-@contextmanager
-def _workspace(connection: Connection, *repositories: Repository) -> Iterator[tuple[Path, skopeo.Access]]:
-    """A directory of this run's own, gone at its end, with the credentials and certificates."""
-    with tempfile.TemporaryDirectory(prefix="recompress-") as name:
-        directory = Path(name)
-        auth_file, cert_dir = directory / "auth.json", directory / "certs.d"
-        found = {
-            repository: credentials.find(repository, connection.auth_files) for repository in repositories
-        }
-        credentials.write_auth_file(auth_file, found)
-        cert_dir.mkdir()
-        for number, file in enumerate(connection.tls.ca_files):
-            (cert_dir / f"{number}.crt").symlink_to(file.absolute())
-        yield directory, skopeo.Access(auth_file, cert_dir, connection.tls.verify)
+def _keep(this: _Run) -> tuple[Results, tuple[LayerReport, ...]]:
+    """There is nothing to do for a source that is zstd:chunked, but its digest is handed out too."""
+    manifest = this.source.manifest
+    _prove(this, this.origin, manifest, {})
+    named = Results(this.origin.repository, this.options.image.tag, manifest.digest)
+    return named, _layers(this, manifest, {}, {})
 
 
-def _environment(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
-    own = {
-        **environment,
-        "TMPDIR": str(directory),
-        # The blob info cache lies below; a cache that outlives the run could make skopeo reuse
-        # what nobody here has proven.
-        "XDG_DATA_HOME": str(directory),
-    }
-    if os.geteuid() == 0:
-        # containers/image keeps root's cache in /var/lib/containers, whatever XDG_DATA_HOME says,
-        # unless it is told that the user is another one outside (rootless.GetRootlessEUID).
-        own["_CONTAINERS_ROOTLESS_UID"] = "1"
-    return own
+def _recompress(this: _Run) -> tuple[Results, tuple[LayerReport, ...]]:
+    client, source, options = this.client, this.source, this.options
+    client.check_push()
+    repositories = (this.origin.repository, client.repository)
+    with workspace(this.connection, repositories, options.environment) as space:
+        offers = _offer(this, space) if options.reuse else {}
+        this.reporter.step(f"recompressing {len(source.manifest.layers)} layers with skopeo")
+        copied = _copy(this, space)
+    pushed = twin.read_back(client, copied.digest)
+    result = twin.with_config(client, pushed, source.config)
+    _prove(this, client, result, offers)
+    tag = (options.to and options.to.tag) or twin.default_tag(source.manifest)
+    client.tag(tag, Served(result.content, result.media_type))
+    if options.reuse:
+        _move_cache_tag(this, result)
+    layers = _layers(this, result, offers, copied.seconds)
+    _warn(source, offers, layers)
+    return Results(client.repository, tag, result.digest), layers
+
+
+def _offer(this: _Run, space: Workspace) -> dict[Digest, Offer]:
+    """Find layers that exist already, prove them, and tell skopeo of them; returns the proven ones."""
+    with ExitStack() as stack:
+        found = reuse.find(this.source, _places(this, stack))
+    if not found:
+        return {}
+    try:
+        database = blobcache.create(space.directory, space.environment)
+        proven = _proven(this, found)
+        layers = zip(this.source.config.diff_ids, this.source.manifest.layers, strict=True)
+        blobcache.fill(database, ((layer.digest, proven[d]) for d, layer in layers if d in proven))
+    except UnknownCache as error:
+        log.warning("no layers are reused: %s", error)
+        return {}
+    return proven
+
+
+def _places(this: _Run, stack: ExitStack) -> list[Place]:
+    repository, source = this.client.repository, this.source
+    tags = (twin.default_tag(source.manifest), reuse.cache_tag(source.platform))
+    places = [Place(this.client, Reference(repository, tag), False) for tag in tags if tag]
+    for reference in this.options.reuse_from:
+        if reference.repository.registry != repository.registry:
+            log.warning("no layers are reused from %s: it is in another registry", reference)
+            continue
+        client = stack.enter_context(this.connection.client(reference.repository))
+        places.append(Place(client, reference, True))
+    return places
+
+
+def _proven(this: _Run, found: Mapping[Digest, Offer]) -> dict[Digest, Offer]:
+    if not this.options.verify_content:
+        return dict(found)
+    this.reporter.step(f"proving {len(found)} layers that exist already")
+    claims = {Claim(offer.repository, offer.layer, diff_id): diff_id for diff_id, offer in found.items()}
+    failures = verify.content(this.connection, claims, this.options.jobs, this.reporter)
+    for claim, error in failures.items():
+        origin = found[claim.diff_id].origin
+        log.warning("layer %s of %s is not reused: %s", claim.layer.digest, origin, error)
+    return {diff_id: found[diff_id] for claim, diff_id in claims.items() if claim not in failures}
+
+
+def _copy(this: _Run, space: Workspace) -> skopeo.Copied:
+    options, source = this.options, this.source
+    command = skopeo.copy_command(
+        source.reference, this.client.repository, space, options.level, options.jobs
+    )
+    on_layer = _layer_progress(source, this.reporter)
+
+    def attempt() -> skopeo.Copied:
+        try:
+            return skopeo.copy(command, space, on_layer)
+        except skopeo.SkopeoFailed as error:
+            log.debug("%s", error)
+            # What stands in the way is asked of the registry: its answers have status codes,
+            # skopeo's words have none.
+            plan.read(this.origin, source.manifest.digest, source.reference)
+            for layer in source.manifest.layers:
+                this.origin.stat_blob(layer.digest)
+            this.client.check_push()
+            raise
+
+    return retrying(this.connection.attempts)(attempt)
 
 
 def _layer_progress(source: Image, reporter: Reporter) -> Callable[[str, int | None], None]:
@@ -158,88 +181,82 @@ def _layer_progress(source: Image, reporter: Reporter) -> Callable[[str, int | N
 
     def on_layer(digest: str, done: int | None) -> None:
         title = f"layer {digest}"
-        if done is None:
-            reporter.finish(title, "done")
-        else:
+        if done is not None:
             reporter.update(title, done, sizes.get(digest, done))
+        else:
+            # skopeo names a layer that it takes over by the digest it has at the destination.
+            reporter.finish(title, "done" if digest in sizes else "reused")
 
     return on_layer
 
 
-def _read_back(client: RepositoryClient, digest: Digest) -> Manifest:
-    served = client.manifest(digest)
-    manifest = parse_manifest(served.content, served.content_type)
-    if isinstance(manifest, Index):
-        raise VerificationFailed(f"skopeo pushed the index {digest}, not an image manifest")
-    return manifest
+def _prove(this: _Run, client: RepositoryClient, manifest: Manifest, proven: Mapping[Digest, Offer]) -> None:
+    """Raise VerificationFailed unless the manifest holds exactly the source's image.
 
-
-def _with_the_config_of(source: Image, pushed: Manifest, client: RepositoryClient) -> Manifest:
-    """The pushed manifest with the source's config in it, pushed by its digest where it is a new one.
-
-    For a Docker v2s2 source skopeo writes a config of its own, without Healthcheck, OnBuild and
-    Shell, so that the image ID changes. OCI does not forbid these fields: the original bytes are
-    as good a config of an OCI manifest.
+    Layers that were proven before they were reused are not read again.
     """
-    if pushed.config.digest == source.config.digest:
-        return pushed
-    rewritten = parse_config(client.config(pushed.config))
-    if rewritten.diff_ids != source.config.diff_ids:
-        raise VerificationFailed(
-            f"skopeo pushed {pushed.digest} with other diff_ids than those of {source.reference}"
-        )
-    client.put_config(source.config.content)
-    document = json.loads(pushed.content)
-    document["config"] = {
-        "mediaType": MediaType.OCI_CONFIG,
-        "digest": str(source.config.digest),
-        "size": len(source.config.content),
-    }
-    content = json.dumps(document, separators=(",", ":")).encode()
-    digest = Digest.of(content)
-    client.put_manifest(digest, Served(content, MediaType.OCI_MANIFEST))
-    return _read_back(client, digest)
+    this.reporter.step("verifying the structure of the result")
+    source, jobs = this.source, this.options.jobs
+    verify.structure(client, source.manifest, source.config, manifest, jobs)
+    if not this.options.verify_content:
+        return
+    claims = [
+        Claim(client.repository, layer, diff_id)
+        for diff_id, layer in zip(source.config.diff_ids, manifest.layers, strict=True)
+        if not _is_offer(proven.get(diff_id), layer)
+    ]
+    if claims:
+        this.reporter.step(f"verifying the content of {len(claims)} layers")
+    failures = verify.content(this.connection, claims, jobs, this.reporter)
+    for error in failures.values():
+        raise error
 
 
-def _finish(
-    options: RunOptions,
-    source: Image,
-    twin: Manifest,
-    named: Results,
-    copied: skopeo.Copied | None,
-    began: float,
-) -> RunReport:
-    files = named.files()
-    if options.results_dir:
-        results.write(options.results_dir, files)
-    layers = tuple(
-        LayerReport(
-            diff_id,
-            before,
-            after,
-            copied.seconds.get(before.digest.short) if copied else None,
-            bool(copied and before.digest.short in copied.skipped),
-        )
-        for diff_id, before, after in zip(
-            source.config.diff_ids, source.manifest.layers, twin.layers, strict=True
-        )
-    )
-    return RunReport(
-        source,
-        Reference(named.repository, named.tag, named.digest),
-        copied is not None,
-        layers,
-        time.monotonic() - began,
-        files,
-        _warnings(source) if copied else (),
+def _is_offer(offer: Offer | None, layer: Descriptor) -> bool:
+    return offer is not None and (
+        (offer.layer.digest, offer.layer.size, offer.layer.chunked)
+        == (layer.digest, layer.size, layer.chunked)
     )
 
 
-def _warnings(source: Image) -> tuple[str, ...]:
+def _move_cache_tag(this: _Run, result: Manifest) -> None:
+    tag = reuse.cache_tag(this.source.platform)
+    if tag is None:
+        return
+    try:
+        this.client.tag(tag, Served(result.content, result.media_type))
+    except RecompressError as error:
+        # The twin is there and proven; that the next run finds fewer layers fails nothing.
+        log.warning("the tag %s for later runs could not be moved: %s", tag, error)
+
+
+def _layers(
+    this: _Run, result: Manifest, offers: Mapping[Digest, Offer], seconds: Mapping[str, float]
+) -> tuple[LayerReport, ...]:
+    def report(diff_id: Digest, before: Descriptor, after: Descriptor) -> LayerReport:
+        offer = offers.get(diff_id)
+        if before.digest == after.digest:
+            action, origin = Action.KEPT, None
+        elif offer and _is_offer(offer, after):
+            action, origin = Action.REUSED, offer.origin
+        else:
+            action, origin = Action.COMPRESSED, None
+        return LayerReport(diff_id, before, after, action, origin, seconds.get(before.digest.short))
+
+    layers = zip(this.source.config.diff_ids, this.source.manifest.layers, result.layers, strict=True)
+    return tuple(report(*layer) for layer in layers)
+
+
+def _warn(source: Image, offers: Mapping[Digest, Offer], layers: tuple[LayerReport, ...]) -> None:
+    ignored = {layer.diff_id for layer in layers if layer.action is Action.COMPRESSED} & offers.keys()
+    if ignored:
+        log.warning(
+            "skopeo took %d of %d layers that it could have reused", len(offers) - len(ignored), len(offers)
+        )
     fields = ", ".join(source.config.docker_only_fields)
-    if not fields or source.manifest.media_type != MediaType.DOCKER_MANIFEST:
-        return ()
-    return (
-        f"the config has {fields}: the twin keeps them and Docker uses them, "
-        "but podman ignores Healthcheck in any OCI manifest",
-    )
+    if fields and source.manifest.media_type == MediaType.DOCKER_MANIFEST:
+        log.warning(
+            "the config has %s: the twin keeps that and Docker uses it, "
+            "but podman ignores Healthcheck in any OCI manifest",
+            fields,
+        )

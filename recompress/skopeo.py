@@ -23,6 +23,7 @@ from pathlib import Path
 
 from recompress.errors import SkopeoUnusable, Unavailable
 from recompress.reference import Digest, Reference, Repository
+from recompress.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -42,20 +43,10 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """How skopeo reaches registries: the same credentials and certificates as httpx."""
-
-    auth_file: Path
-    cert_dir: Path
-    verify_tls: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Copied:
-    """What a run of skopeo said: the digest it pushed, and per layer how it went."""
+    """What a run of skopeo said: the digest it pushed, and seconds by the short digest of a layer."""
 
     digest: Digest
-    skipped: frozenset[str]
     seconds: Mapping[str, float]
 
 
@@ -89,23 +80,18 @@ def probe(executable: str = "skopeo") -> None:
 
 
 def copy_command(
-    source: Reference,
-    destination: Repository,
-    access: Access,
-    level: int | None,
-    jobs: int,
-    digest_file: Path,
+    source: Reference, destination: Repository, space: Workspace, level: int | None, jobs: int
 ) -> list[str]:
     """The command that pushes the zstd:chunked form of `source`, by digest, without a tag."""
-    verify = str(access.verify_tls).lower()
+    verify = str(space.verify_tls).lower()
     return [
         "skopeo",
         "copy",
-        f"--authfile={access.auth_file}",
+        f"--authfile={space.auth_file}",
         f"--src-tls-verify={verify}",
         f"--dest-tls-verify={verify}",
-        f"--src-cert-dir={access.cert_dir}",
-        f"--dest-cert-dir={access.cert_dir}",
+        f"--src-cert-dir={space.cert_dir}",
+        f"--dest-cert-dir={space.cert_dir}",
         f"--image-parallel-copies={jobs}",
         "--format=oci",
         "--dest-compress-format=zstd:chunked",
@@ -114,52 +100,44 @@ def copy_command(
         # A signature is of the source's manifest and holds for no other; skopeo refuses to go on
         # with one unless told so.
         "--remove-signatures",
-        f"--digestfile={digest_file}",
+        f"--digestfile={_digest_file(space)}",
         # skopeo takes no tag beside a digest.
         f"docker://{source.repository}@{source.digest}",
         f"docker://{destination}{_UNKNOWN_DIGEST}",
     ]
 
 
-def copy(
-    command: list[str],
-    digest_file: Path,
-    environment: Mapping[str, str],
-    progress: Callable[[str, int | None], None],
-) -> Copied:
+def copy(command: list[str], space: Workspace, progress: Callable[[str, int | None], None]) -> Copied:
     """Run a command of `copy_command` to its end.
 
-    `progress` is called with the first twelve hex digits of a source layer's digest and the bytes
-    of it that are done, None at its end. Raises SkopeoFailed with skopeo's last words. If this is
-    left by an exception (a signal, the deadline), skopeo is ended first.
+    `progress` is called with the first twelve hex digits of a layer's digest and the bytes of it
+    that are done, None at its end. Raises SkopeoFailed with skopeo's last words. If this is left
+    by an exception (a signal, the deadline), skopeo is ended first.
     """
     log.debug("running %s", " ".join(command))
     started: dict[str, float] = {}
     seconds: dict[str, float] = {}
-    skipped: set[str] = set()
-    stderr_file = digest_file.with_suffix(".stderr")
+    stderr_file = space.directory / "skopeo.stderr"
     with (
         stderr_file.open("wb") as stderr,
-        _running(command, environment, stderr.fileno()) as (process, terminal),
+        _running(command, space.environment, stderr.fileno()) as (process, terminal),
     ):
-        for digest, done, end in _events(_lines(terminal)):
+        for digest, done, is_end in _events(_lines(terminal)):
             started.setdefault(digest, time.monotonic())
-            if end is None:
-                progress(digest, done or 0)
+            if not is_end:
+                progress(digest, done)
             elif digest not in seconds:
                 seconds[digest] = time.monotonic() - started[digest]
-                if end != "done":
-                    skipped.add(digest)
                 progress(digest, None)
         status = process.wait()
     words = stderr_file.read_text(errors="replace").strip()
     if status:
         raise SkopeoFailed(f"skopeo failed with exit status {status}: {_last_words(words)}", temporary=True)
     try:
-        pushed = Digest.parse(digest_file.read_text().strip())
+        pushed = Digest.parse(_digest_file(space).read_text().strip())
     except (OSError, ValueError):
         raise SkopeoFailed("skopeo ended well, but did not say what it pushed") from None
-    return Copied(pushed, frozenset(skipped), seconds)
+    return Copied(pushed, seconds)
 
 
 @contextmanager
@@ -218,12 +196,16 @@ def _lines(terminal: int) -> Iterator[str]:
         yield from lines
 
 
-def _events(lines: Iterator[str]) -> Iterator[tuple[str, int | None, str | None]]:
-    """Layer, bytes done, end of each line that says something of a layer."""
+def _events(lines: Iterator[str]) -> Iterator[tuple[str, int, bool]]:
+    """Layer, bytes done, and whether it came to its end, of each line that is about a layer."""
     for line in lines:
         if found := _COPYING.search(_ANSI.sub("", line)):
-            done = found["done"] and int(float(found["done"]) * _UNITS[found["unit"][:-1].rstrip("iB")])
-            yield found["digest"], done or None, found["end"]
+            done = float(found["done"] or 0) * _UNITS[(found["unit"] or "")[:1].strip("bB")]
+            yield found["digest"], int(done), bool(found["end"])
+
+
+def _digest_file(space: Workspace) -> Path:
+    return space.directory / "digest"
 
 
 def _last_words(text: str) -> str:

@@ -1,0 +1,128 @@
+"""skopeo's blob info cache: how skopeo is told which zstd:chunked layers there are for a diff_id.
+
+With the right rows in it skopeo does not download and compress a layer, it takes the one that
+exists (containers/image, pkg/blobinfocache/sqlite and docker.TryReusingBlobWithOptions). skopeo
+makes the database itself, so that its schema is that of the skopeo at hand; a schema that is not
+the one known here is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from recompress.errors import RecompressError
+from recompress.manifest import Compression, Descriptor, MediaType
+from recompress.reference import Digest, Repository
+
+_PLACE = Path("containers/cache/blob-info-cache-v1.sqlite")
+_SKOPEO_SECONDS = 30
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "DigestUncompressedPairs": ("anyDigest", "uncompressedDigest"),
+    "DigestCompressors": ("digest", "compressor"),
+    "DigestSpecificVariantCompressors": (
+        "digest",
+        "specificVariantCompressor",
+        "specificVariantAnnotations",
+    ),
+    "KnownLocations": ("transport", "scope", "digest", "location", "time"),
+}
+
+
+class UnknownCache(RecompressError):
+    """This skopeo keeps its cache in a way that is not known here: reuse is off, nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A zstd:chunked layer that exists in `repository` and stands for a diff_id.
+
+    `origin` names the image that it was found in, for the report.
+    """
+
+    diff_id: Digest
+    layer: Descriptor
+    repository: Repository
+    origin: str
+
+
+def create(data_home: Path, environment: Mapping[str, str]) -> Path:
+    """Let skopeo make its cache below `data_home` (its XDG_DATA_HOME); returns the database.
+
+    Raises UnknownCache where what it made is not what is known here.
+    """
+    image = data_home / "empty-image"
+    _write_empty_image(image)
+    command = ["skopeo", "copy", "--quiet", f"dir:{image}", f"dir:{data_home / 'empty-copy'}"]
+    try:
+        subprocess.run(
+            command, env=dict(environment), capture_output=True, timeout=_SKOPEO_SECONDS, check=True
+        )
+    except (subprocess.SubprocessError, OSError) as error:
+        raise UnknownCache(f"skopeo made no cache: {error}") from None
+    database = data_home / _PLACE
+    if not database.is_file():
+        raise UnknownCache(f"skopeo made no {_PLACE.name}")
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            for table, columns in _COLUMNS.items():
+                found = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
+                if tuple(name for (name,) in found) != columns:
+                    raise UnknownCache(f"the table {table} of skopeo's cache is not the one known here")
+    except sqlite3.Error as error:
+        raise UnknownCache(f"skopeo's cache cannot be read: {error}") from None
+    return database
+
+
+def fill(database: Path, offers: Iterable[tuple[Digest, Offer]]) -> None:
+    """Write the rows that make skopeo take each offer for a source layer with the given digest.
+
+    Raises UnknownCache where the rows cannot be written.
+    """
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f+00:00")
+    try:
+        with closing(sqlite3.connect(database)) as connection, connection:
+            for source, offer in offers:
+                digest = str(offer.layer.digest)
+                for known in (str(source), digest):
+                    _insert(connection, "DigestUncompressedPairs", known, str(offer.diff_id))
+                _insert(connection, "DigestCompressors", digest, str(Compression.ZSTD))
+                _insert(
+                    connection,
+                    "DigestSpecificVariantCompressors",
+                    digest,
+                    str(Compression.ZSTD_CHUNKED),
+                    json.dumps(offer.layer.chunked).encode(),
+                )
+                where = (offer.repository.registry, digest, str(offer.repository))
+                _insert(connection, "KnownLocations", "docker", *where, now)
+    except sqlite3.Error as error:
+        raise UnknownCache(f"skopeo's cache cannot be written: {error}") from None
+
+
+def _insert(connection: sqlite3.Connection, table: str, *values: str | bytes) -> None:
+    marks = ", ".join("?" * len(values))
+    # The names are those of _COLUMNS, never anything from outside.
+    connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", values)  # noqa: S608
+
+
+def _write_empty_image(directory: Path) -> None:
+    """The smallest image that skopeo copies, in the `dir:` transport's layout."""
+    config = b"{}"
+    digest = Digest.of(config)
+    directory.mkdir()
+    (directory / "version").write_text("Directory Transport Version: 1.1\n")
+    (directory / digest.hex).write_bytes(config)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MediaType.OCI_MANIFEST,
+        "config": {"mediaType": MediaType.OCI_CONFIG, "digest": str(digest), "size": len(config)},
+        "layers": [],
+    }
+    (directory / "manifest.json").write_text(json.dumps(manifest))

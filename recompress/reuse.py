@@ -1,0 +1,88 @@
+"""zstd:chunked layers that exist already: found in the registry, offered to skopeo once proven.
+
+There is no cache format: the cache is an image, the last twin of the same platform, under a
+moving tag. What is found is only a claim of whoever can push to the repository, so it is proven
+by content before skopeo may take it (see docs/design.md, "Reuse is only of what was proven").
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from recompress import plan
+from recompress.blobcache import Offer
+from recompress.errors import NotFound, RecompressError, Unsupported
+from recompress.manifest import Compression, Index, Manifest, Platform, parse_config
+from recompress.plan import Image
+from recompress.reference import Digest, Reference, is_tag
+from recompress.registry import RepositoryClient
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An image to look in. Where it is one that the user named, it is said if it is not there."""
+
+    client: RepositoryClient
+    reference: Reference
+    is_named_by_user: bool
+
+
+def cache_tag(platform: Platform) -> str | None:
+    """The moving tag under which the last twin of a platform is found.
+
+    None where the config, which anybody may have written, has a platform that makes no tag.
+    """
+    tag = "-".join(("zstd-chunked-cache", *str(platform).split("/")))
+    return tag if is_tag(tag) else None
+
+
+def find(source: Image, places: Iterable[Place]) -> dict[Digest, Offer]:
+    """By diff_id, the first zstd:chunked layer in `places` for each layer of `source` that needs one.
+
+    Nothing that is wrong with a place stops a run: what cannot be read offers nothing.
+    """
+    wanted = {
+        diff_id
+        for diff_id, layer in zip(source.config.diff_ids, source.manifest.layers, strict=True)
+        if layer.compression is not Compression.ZSTD_CHUNKED
+    }
+    found: dict[Digest, Offer] = {}
+    for place in places:
+        if wanted <= found.keys():
+            break
+        try:
+            for offer in _offers(place, source.platform):
+                if offer.diff_id in wanted:
+                    found.setdefault(offer.diff_id, offer)
+        except NotFound as error:
+            log.log(logging.WARNING if place.is_named_by_user else logging.DEBUG, "no reuse: %s", error)
+        except RecompressError as error:
+            log.warning("no layers are reused from %s: %s", place.reference, error)
+    return found
+
+
+def _offers(place: Place, platform: Platform) -> Iterator[Offer]:
+    for manifest in _manifests(place, platform):
+        config = parse_config(place.client.config(manifest.config))
+        if len(config.diff_ids) != len(manifest.layers):
+            raise Unsupported("its config does not list as many diff_ids as there are layers")
+        for diff_id, layer in zip(config.diff_ids, manifest.layers, strict=True):
+            if layer.compression is Compression.ZSTD_CHUNKED:
+                yield Offer(diff_id, layer, place.client.repository, str(place.reference))
+
+
+def _manifests(place: Place, platform: Platform) -> Iterator[Manifest]:
+    """The image at a place; of an index, those for the platform, zstd ones first."""
+    client, reference = place.client, place.reference
+    found = plan.read(client, reference.digest or reference.tag or "latest", reference)
+    if isinstance(found, Manifest):
+        yield found
+        return
+    for entry in reversed(plan.candidates(found, platform)):
+        manifest = plan.read(client, entry.digest, reference.with_digest(entry.digest))
+        if not isinstance(manifest, Index):
+            yield manifest

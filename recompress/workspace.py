@@ -1,0 +1,61 @@
+"""What skopeo finds around it: a directory of the run's own, gone when the run ends.
+
+In it are the credentials, the certificates, skopeo's temporary files and its blob info cache.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from recompress import credentials
+from recompress.reference import Repository
+from recompress.registry import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The directory, what lies in it, and the environment that points skopeo there."""
+
+    directory: Path
+    auth_file: Path
+    cert_dir: Path
+    verify_tls: bool
+    environment: Mapping[str, str]
+
+
+@contextmanager
+def workspace(
+    connection: Connection, repositories: tuple[Repository, ...], environment: Mapping[str, str]
+) -> Iterator[Workspace]:
+    """Make a workspace with the credentials for these repositories; it is removed on the way out."""
+    with tempfile.TemporaryDirectory(prefix="recompress-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        auth_file, cert_dir = directory / "auth.json", directory / "certs.d"
+        found = {r: credentials.find(r, connection.auth_files) for r in repositories}
+        credentials.write_auth_file(auth_file, found)
+        cert_dir.mkdir()
+        for number, file in enumerate(connection.tls.ca_files):
+            (cert_dir / f"{number}.crt").symlink_to(file.absolute())
+        yield Workspace(
+            directory, auth_file, cert_dir, connection.tls.verify, _environment(environment, directory)
+        )
+
+
+def _environment(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
+    own = {
+        **environment,
+        "TMPDIR": str(directory),
+        # The blob info cache lies below; one that outlives the run could make skopeo reuse what
+        # nobody here has proven.
+        "XDG_DATA_HOME": str(directory),
+    }
+    if os.geteuid() == 0:
+        # containers/image keeps root's cache in /var/lib/containers, whatever XDG_DATA_HOME says,
+        # unless it is told that the user is another one outside (rootless.GetRootlessEUID).
+        own["_CONTAINERS_ROOTLESS_UID"] = "1"
+    return own
