@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from recompress.errors import Unsupported, UsageError
 from recompress.manifest import (
     INDEX_ZSTD_ANNOTATION,
+    Compression,
     Config,
     Descriptor,
     Index,
@@ -54,7 +55,7 @@ def resolve(client: RepositoryClient, reference: Reference, platform: Platform |
     if isinstance(found, Index):
         return _from_index(client, found, reference, platform)
     image = _image(client, found, reference)
-    if platform and not _matches(image.platform, platform):
+    if platform and not _is_for(image.platform, platform):
         raise Unsupported(f"{reference} is an image for {image.platform}, not for {platform}")
     return image
 
@@ -112,7 +113,7 @@ def _from_index(
         raise Unsupported(f"{reference} has no image for {platform}; it has {has}")
     images = [_entry_image(client, entry, reference, platform) for entry in entries]
     # In an index that mixes both, the gzip image is the source, whatever the order.
-    return next((image for image in images if not image.manifest.is_zstd_chunked), images[0])
+    return min(images, key=_zstd_layers)
 
 
 def _entry_image(
@@ -148,12 +149,23 @@ def _image(client: RepositoryClient, manifest: Manifest, reference: Reference) -
     return Image(reference, manifest, config)
 
 
+def _zstd_layers(image: Image) -> int:
+    return sum(
+        layer.compression in (Compression.ZSTD, Compression.ZSTD_CHUNKED) for layer in image.manifest.layers
+    )
+
+
 def _os_and_architecture(platform: Platform) -> tuple[str, str]:
     return platform.os, platform.architecture
 
 
 def _variant(platform: Platform) -> str | None:
     return platform.variant or _DEFAULT_VARIANT.get(platform.architecture)
+
+
+def _is_for(has: Platform, guard: Platform) -> bool:
+    # Nobody had to choose between variants here, so one that is not asked for may be any.
+    return _matches(has, guard if guard.variant else replace(guard, variant=has.variant))
 
 
 def _matches(has: Platform, wanted: Platform) -> bool:

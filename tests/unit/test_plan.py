@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import pytest
+
+from recompress import plan
+from recompress.errors import NotFound, Unsupported, UsageError, VerificationFailed
+from recompress.manifest import INDEX_ZSTD_ANNOTATION, Index, MediaType, Platform, parse_manifest
+from recompress.reference import Digest
+from recompress.registry import RepositoryClient
+from tests import images
+from tests.fake_registry import FakeRegistry
+from tests.images import HandmadeImage
+
+AMD64 = Platform("linux", "amd64")
+ATTESTATION = {"vnd.docker.reference.type": "attestation-manifest"}
+
+
+def entry(
+    content: bytes, platform: str | None = None, media_type: str = MediaType.OCI_MANIFEST, **annotations: str
+) -> dict[str, object]:
+    more: dict[str, object] = {"annotations": annotations} if annotations else {}
+    if platform:
+        parts = platform.split("/")
+        more["platform"] = dict(zip(("os", "architecture", "variant"), parts, strict=False))
+    return images.descriptor(media_type, content, **more)
+
+
+def zstd(image: HandmadeImage, **annotations: str) -> HandmadeImage:
+    """The same config under a manifest whose layers say that they are zstd."""
+    layers = [
+        images.descriptor(MediaType.OCI_LAYER_ZSTD, layer, annotations=annotations) for layer in image.layers
+    ]
+    return HandmadeImage(images.manifest(image.config, layers), image.config, image.layers)
+
+
+def index_of(*entries: dict[str, object]) -> Index:
+    index = parse_manifest(images.index(entries), MediaType.OCI_INDEX)
+    assert isinstance(index, Index)
+    return index
+
+
+GZIP = images.gzip_image({"a": b"a"})
+ARM64 = images.gzip_image({"a": b"a"}, architecture="arm64")
+CHUNKED = zstd(GZIP, **images.chunked_annotations())
+
+
+def test_a_single_manifest_is_taken_with_its_config(client: RepositoryClient, registry: FakeRegistry) -> None:
+    reference = registry.reference(registry.add(GZIP))
+    image = plan.resolve(client, reference, None)
+    assert image.reference == reference
+    assert image.manifest.content == GZIP.manifest
+    assert image.config.content == GZIP.config
+    assert image.platform == AMD64
+
+
+def test_without_a_digest_nothing_is_read(client: RepositoryClient, registry: FakeRegistry) -> None:
+    reference = registry.reference(registry.add(GZIP))
+    with pytest.raises(UsageError, match=r"has no digest.*@sha256:…"):
+        plan.resolve(client, type(reference)(reference.repository, "1"), None)
+    assert registry.server.requests == []
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/amd64/v1"])
+def test_the_platform_of_a_single_manifest_is_a_guard_that_lets_the_right_one_through(
+    platform: str, client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    reference = registry.reference(registry.add(GZIP))
+    assert plan.resolve(client, reference, Platform.parse(platform)).manifest.content == GZIP.manifest
+
+
+@pytest.mark.parametrize("platform", ["linux/arm64", "windows/amd64", "linux/amd64/v3"])
+def test_the_platform_of_a_single_manifest_is_a_guard_that_stops_the_wrong_one(
+    platform: str, client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    reference = registry.reference(registry.add(GZIP))
+    with pytest.raises(Unsupported, match=f"is an image for linux/amd64, not for {platform}"):
+        plan.resolve(client, reference, Platform.parse(platform))
+
+
+def test_a_guard_without_a_variant_lets_every_variant_through(
+    client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    config = images.config(architecture="arm", variant="v6")
+    registry.blobs[str(Digest.of(config))] = config
+    reference = registry.reference(registry.add_manifest(images.manifest(config)))
+    assert plan.resolve(client, reference, Platform("linux", "arm")).platform.variant == "v6"
+
+
+def test_the_entry_of_an_index_is_taken_for_the_platform(
+    client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    registry.add(GZIP)
+    registry.add(ARM64)
+    index = images.index([entry(GZIP.manifest, "linux/amd64"), entry(ARM64.manifest, "linux/arm64/v8")])
+    reference = registry.reference(registry.add_manifest(index))
+    image = plan.resolve(client, reference, Platform("linux", "arm64"))
+    assert image.manifest.content == ARM64.manifest
+    assert image.reference.digest == ARM64.digest
+
+
+def test_an_index_without_a_platform_is_refused_with_the_platforms_it_has(
+    client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    index = images.index(
+        [
+            entry(GZIP.manifest, "linux/amd64"),
+            entry(ARM64.manifest, "linux/arm/v7"),
+            entry(b"attestation", "unknown/unknown", **ATTESTATION),
+        ]
+    )
+    reference = registry.reference(registry.add_manifest(index))
+    with pytest.raises(
+        Unsupported, match=r"is an index: choose with --platform, it has linux/amd64, linux/arm/v7$"
+    ):
+        plan.resolve(client, reference, None)
+
+
+@pytest.mark.parametrize("platform", ["linux/s390x", "unknown/unknown"])
+def test_a_platform_that_is_not_in_the_index_is_refused_with_those_that_are(
+    platform: str, client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    index = images.index(
+        [entry(GZIP.manifest, "linux/amd64"), entry(b"attestation", "unknown/unknown", **ATTESTATION)]
+    )
+    reference = registry.reference(registry.add_manifest(index))
+    with pytest.raises(Unsupported, match=f"has no image for {platform}; it has linux/amd64"):
+        plan.resolve(client, reference, Platform.parse(platform))
+
+
+def test_an_attestation_that_claims_a_real_platform_is_not_taken(
+    client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    registry.add(GZIP)
+    index = images.index(
+        [entry(b"attestation", "linux/amd64", **ATTESTATION), entry(GZIP.manifest, "linux/amd64")]
+    )
+    reference = registry.reference(registry.add_manifest(index))
+    assert plan.resolve(client, reference, AMD64).manifest.content == GZIP.manifest
+
+
+@pytest.mark.parametrize("twin", [CHUNKED, zstd(GZIP)], ids=["zstd:chunked", "plain zstd"])
+@pytest.mark.parametrize("annotation", [{}, {INDEX_ZSTD_ANNOTATION: "true"}], ids=["silent", "annotated"])
+@pytest.mark.parametrize("gzip_first", [True, False])
+def test_an_index_that_mixes_gzip_and_zstd_gives_its_gzip_entry(
+    client: RepositoryClient,
+    registry: FakeRegistry,
+    twin: HandmadeImage,
+    annotation: dict[str, str],
+    gzip_first: bool,
+) -> None:
+    registry.add(GZIP)
+    registry.add(twin)
+    entries = [entry(GZIP.manifest, "linux/amd64"), entry(twin.manifest, "linux/amd64", **annotation)]
+    index = images.index(entries if gzip_first else entries[::-1])
+    reference = registry.reference(registry.add_manifest(index))
+    assert plan.resolve(client, reference, AMD64).manifest.content == GZIP.manifest
+
+
+def test_an_index_with_nothing_but_zstd_chunked_gives_that(
+    client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    registry.add(CHUNKED)
+    index = images.index([entry(CHUNKED.manifest, "linux/amd64", **{INDEX_ZSTD_ANNOTATION: "true"})])
+    image = plan.resolve(client, registry.reference(registry.add_manifest(index)), AMD64)
+    assert image.manifest.is_zstd_chunked
+
+
+def test_an_index_in_an_index_is_not_followed(client: RepositoryClient, registry: FakeRegistry) -> None:
+    inner = images.index([entry(GZIP.manifest, "linux/amd64")])
+    registry.add_manifest(inner)
+    outer = images.index([entry(inner, "linux/amd64", MediaType.OCI_INDEX)])
+    reference = registry.reference(registry.add_manifest(outer))
+    with pytest.raises(Unsupported, match="its entry for linux/amd64 is an index itself"):
+        plan.resolve(client, reference, AMD64)
+
+
+def test_an_entry_whose_config_is_for_another_platform_is_refused(
+    client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    registry.add(ARM64)
+    index = images.index([entry(ARM64.manifest, "linux/amd64")])
+    reference = registry.reference(registry.add_manifest(index))
+    with pytest.raises(Unsupported, match="is listed for linux/amd64, but is for linux/arm64"):
+        plan.resolve(client, reference, AMD64)
+
+
+def test_an_entry_that_the_registry_does_not_have_is_not_found(
+    client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    index = images.index([entry(GZIP.manifest, "linux/amd64")])
+    reference = registry.reference(registry.add_manifest(index))
+    with pytest.raises(NotFound, match="MANIFEST_UNKNOWN"):
+        plan.resolve(client, reference, AMD64)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has", "taken"),
+    [
+        ("linux/arm/v7", ["linux/arm/v6", "linux/arm/v7"], "linux/arm/v7"),
+        ("linux/arm/v6", ["linux/arm/v6", "linux/arm/v7"], "linux/arm/v6"),
+        ("linux/arm", ["linux/arm/v6", "linux/arm/v7"], "linux/arm/v7"),
+        ("linux/arm", ["linux/arm/v6"], "linux/arm/v6"),
+        ("linux/arm", ["linux/arm/v5", "linux/arm/v6"], None),
+        ("linux/arm/v7", ["linux/arm/v6"], None),
+        ("linux/arm/v8", ["linux/arm/v6", "linux/arm/v7"], None),
+        ("linux/arm64", ["linux/arm64/v8"], "linux/arm64/v8"),
+        ("linux/arm64/v8", ["linux/arm64"], "linux/arm64"),
+        ("linux/amd64", ["linux/amd64/v3", "linux/amd64"], "linux/amd64"),
+        ("linux/amd64/v3", ["linux/amd64", "linux/amd64/v3"], "linux/amd64/v3"),
+        ("linux/amd64/v2", ["linux/amd64"], None),
+        ("linux/amd64", ["windows/amd64"], None),
+        ("linux/amd64", [None], None),
+    ],
+)
+def test_an_entry_is_chosen_by_the_rules_for_variants(
+    wanted: str, has: list[str | None], taken: str | None
+) -> None:
+    index = index_of(*(entry(str(number).encode(), text) for number, text in enumerate(has)))
+    found = plan.candidates(index, Platform.parse(wanted))
+    assert [str(candidate.platform) for candidate in found] == ([taken] if taken else [])
+
+
+def test_each_platform_of_an_index_is_named_once() -> None:
+    index = index_of(
+        entry(b"1", "linux/amd64"),
+        entry(b"2", "linux/amd64", **{INDEX_ZSTD_ANNOTATION: "true"}),
+        entry(b"3", "linux/arm/v7"),
+        entry(b"4"),
+    )
+    assert list(map(str, plan.platforms(index))) == ["linux/amd64", "linux/arm/v7"]
+
+
+def manifest_with(
+    layer_type: str, config: bytes | None = None, config_type: str = MediaType.OCI_CONFIG
+) -> bytes:
+    config = images.config([str(Digest.of(b"layer"))]) if config is None else config
+    return images.manifest(config, [images.descriptor(layer_type, b"layer")], config_type=config_type)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "reason"),
+    [
+        (
+            manifest_with("application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+                          config_type="application/vnd.cncf.helm.config.v1+json"),
+            "is an artifact ('application/vnd.cncf.helm.config.v1+json'), not an image",
+        ),
+        (manifest_with(f"{MediaType.OCI_LAYER_GZIP}+encrypted"), "cannot be recompressed"),
+        (manifest_with("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"), "cannot be"),
+        (manifest_with(MediaType.OCI_LAYER_GZIP, images.config()), "has 1 layers, but its config lists 0"),
+        (manifest_with(MediaType.OCI_LAYER_GZIP, b"{}"), "its config is not an image config"),
+    ],
+)  # fmt: skip
+def test_what_has_no_twin_is_refused_with_the_image_and_the_reason(
+    client: RepositoryClient, registry: FakeRegistry, manifest: bytes, reason: str
+) -> None:
+    for blob in (b"{}", images.config(), ONE_LAYER):
+        registry.blobs[str(Digest.of(blob))] = blob
+    reference = registry.reference(registry.add_manifest(manifest))
+    with pytest.raises(Unsupported) as refused:
+        plan.resolve(client, reference, None)
+    assert str(reference) in str(refused.value)
+    assert reason in str(refused.value)
+
+
+def test_a_schema_1_manifest_is_refused_with_the_image(
+    client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    content = b'{"schemaVersion": 1, "name": "app", "fsLayers": []}'
+    reference = registry.reference(registry.add_manifest(content, MediaType.DOCKER_SCHEMA1_SIGNED))
+    with pytest.raises(Unsupported, match="schema 1") as refused:
+        plan.resolve(client, reference, None)
+    assert str(reference) in str(refused.value)
+
+
+def test_a_config_that_is_not_what_its_digest_says_is_not_believed(
+    client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    digest = registry.add(GZIP)
+    registry.blobs[str(Digest.of(GZIP.config))] = GZIP.config.replace(b"amd64", b"arm64")
+    with pytest.raises(VerificationFailed, match="these are not the bytes asked for"):
+        plan.resolve(client, registry.reference(digest), None)
