@@ -1,8 +1,8 @@
 """zstd frames, read one after the other from bytes that are not trusted.
 
-The frame format is RFC 8878. A layer of the type zstd:chunked is a sequence of frames, and a client that pulls
-a part of it decompresses a range of them by themselves: where a frame begins and ends is part of what has to
-be proven. Everything here works in bounded memory, whatever the frames claim.
+The frame format is RFC 8878. A zstd:chunked layer is a sequence of frames, and a client that pulls a part of
+it decompresses a range of them by themselves: where a frame begins and ends is part of what has to be proven.
+Everything here works in bounded memory, whatever the frames claim.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ _READ_AHEAD = 256 * 1024
 
 # Memory is what a window costs. Frames of klauspost/compress, the compressor in skopeo, have windows of up to
 # 8 MiB (32 MiB in old releases), and RFC 8878 recommends 8 MiB as the least that a decoder supports.
-_OPTIONS = {zstd.DecompressionParameter.window_log_max: 25}
+_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 25}
 
 
 class Blob:
     """The compressed bytes of a layer in the order they arrive, counted and hashed.
 
-    `chunks` may be of any size. `size` is what the descriptor says; more or fewer bytes raise VerificationFailed.
+    `chunks` may be of any size. `size` is what the descriptor says; any other number of bytes raises
+    VerificationFailed.
     """
 
     def __init__(self, chunks: Iterable[bytes], size: int) -> None:
@@ -64,11 +65,9 @@ class Blob:
         self._start += count
 
     def finish(self) -> Digest:
-        """The digest of all bytes, once there are exactly as many as the descriptor says."""
-        if self.offset != self._size or any(map(self._count, self._chunks)):
-            raise VerificationFailed(
-                f"the blob is {max(self._received, self.offset)} bytes or more, but its descriptor says {self._size}"
-            )
+        """The digest of all bytes, after the last one was read. There must be no more."""
+        for chunk in self._chunks:
+            self._count(chunk)
         return Digest(self._sha256.hexdigest())
 
     def _receive(self, want: int) -> None:
@@ -88,19 +87,18 @@ class Blob:
         if available < want:
             raise VerificationFailed(f"the blob ends after {self._received} of {self._size} bytes")
 
-    def _count(self, chunk: bytes) -> int:
+    def _count(self, chunk: bytes) -> None:
         self._received += len(chunk)
         if self._received > self._size:
             raise VerificationFailed(f"the blob is larger than the {self._size} bytes its descriptor says")
-        return len(chunk)
 
 
 class Frames:
     """The decompressed stream of the frames in `blob` up to the offset `end`.
 
-    Every byte counts towards `sha256` and `position` as soon as it is decompressed, and `limit` bounds how many
-    there may be. All offsets and sizes are in bytes. Raises VerificationFailed for anything that is not a plain
-    zstd frame: a skippable frame between them could hide a second table of contents from one of two readers.
+    Every byte counts towards `digest` and `decompressed` as soon as it is there, and `limit` bounds how many
+    there may be. All offsets and sizes are in bytes. Raises VerificationFailed for anything that is not a
+    plain zstd frame: a skippable one among them could show a second table of contents to another reader.
     """
 
     def __init__(self, blob: Blob, end: int, limit: int) -> None:
@@ -169,7 +167,12 @@ class Frames:
         decompressor = self._decompressor
         if decompressor is None:
             raise AssertionError("no frame is open")
-        self._piece = _decompress(decompressor, self._input(decompressor), self._frame_offset)
+        try:
+            self._piece = decompressor.decompress(self._input(decompressor), PIECE)
+        except zstd.ZstdError as error:
+            raise VerificationFailed(
+                f"the zstd frame at offset {self._frame_offset} cannot be read: {error}"
+            ) from None
         self._at = 0
         if decompressor.eof:
             self._blob.skip(-len(decompressor.unused_data))
@@ -198,8 +201,8 @@ class Frames:
 def decompressed(compressed: BinaryIO, length: int, what: str) -> Iterator[bytes]:
     """Decompress one zstd frame of exactly `length` bytes of content, piece by piece.
 
-    `what` names it in errors. Raises VerificationFailed for more or fewer bytes than that, for anything behind
-    the frame, and for what is no zstd frame.
+    `what` names it in errors. Raises VerificationFailed for more or fewer bytes than that, for anything
+    behind the frame, and for what is no zstd frame.
     """
     decompressor = zstd.ZstdDecompressor(options=_OPTIONS)
     compressed.seek(0)
@@ -208,7 +211,10 @@ def decompressed(compressed: BinaryIO, length: int, what: str) -> Iterator[bytes
         data = compressed.read(_READ_AHEAD) if decompressor.needs_input else b""
         if decompressor.needs_input and not data:
             raise VerificationFailed(f"{what} is cut short")
-        piece = _decompress(decompressor, data, 0)
+        try:
+            piece = decompressor.decompress(data, PIECE)
+        except zstd.ZstdError as error:
+            raise VerificationFailed(f"{what} cannot be decompressed: {error}") from None
         left -= len(piece)
         if left < 0:
             raise VerificationFailed(f"{what} is larger than the {length} bytes its annotation says")
@@ -218,13 +224,6 @@ def decompressed(compressed: BinaryIO, length: int, what: str) -> Iterator[bytes
         raise VerificationFailed(f"{what} is {length - left} bytes, but its annotation says {length}")
     if decompressor.unused_data or compressed.read(1):
         raise VerificationFailed(f"{what} is followed by something that does not belong to it")
-
-
-def _decompress(decompressor: zstd.ZstdDecompressor, data: memoryview | bytes, offset: int) -> bytes:
-    try:
-        return decompressor.decompress(data, PIECE)
-    except zstd.ZstdError as error:
-        raise VerificationFailed(f"the zstd frame at offset {offset} cannot be read: {error}") from None
 
 
 def _frame_size(data: memoryview) -> int:

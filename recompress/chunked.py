@@ -1,0 +1,145 @@
+"""Where a zstd:chunked layer keeps its table of contents and its tar-split data.
+
+The format has no standard but the code of containers/storage: docs/containers-storage-zstd-chunked.md there
+says so. A layer is one blob:
+
+    zstd frames of the tar stream, each content or chunk of one in frames of its own
+    skippable frame: the table of contents (TOC), JSON, compressed
+    skippable frame: the tar-split data, lines of JSON, compressed
+    skippable frame: the footer, which repeats the positions
+
+and the annotations of its descriptor say where the TOC and the tar-split data are. Clients read those and
+never the footer (minimal.ZstdChunkedFooterData); here both have to agree.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+from recompress.errors import VerificationFailed
+from recompress.manifest import TARSPLIT_POSITION, TOC_CHECKSUM, TOC_POSITION, Descriptor
+from recompress.reference import Digest
+
+MAX_TOC_BYTES = 150 * 1024 * 1024
+"""Clients do not pull partially with a larger TOC, compressed or not (maxTocSize, compression_linux.go). The
+compressed tar-split data, in practice smaller, gets the same limit."""
+
+_ESTARGZ_TOC = "containerd.io/snapshot/stargz/toc.digest"
+_MAX_TARSPLIT_BYTES = 2**40
+_NUMBER = r"(0|[1-9][0-9]{0,18})"
+_TOC_POSITION = re.compile(":".join([_NUMBER] * 4), re.ASCII)
+_TARSPLIT_POSITION = re.compile(":".join([_NUMBER] * 3), re.ASCII)
+_TOC_TYPE_CRFS = 1
+_SKIPPABLE_MAGIC = 0x184D2A50
+_FRAME_HEADER = struct.Struct("<II")
+_FOOTER = struct.Struct("<7Q8s")
+_FOOTER_MAGIC = b"GNUlInUx"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A range of the blob that is one zstd frame: offset and length in bytes, and its size decompressed."""
+
+    offset: int
+    length: int
+    uncompressed: int
+
+    @property
+    def end(self) -> int:
+        """The offset of the first byte behind it."""
+        return self.offset + self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where everything is in a layer. `toc` and `tar_split` are what to fetch before the whole."""
+
+    toc: Section
+    toc_checksum: Digest
+    tar_split: Section
+
+    @classmethod
+    def of(cls, layer: Descriptor) -> Layout:
+        """Read the annotations of a layer.
+
+        Raises VerificationFailed where one is missing or malformed, where a position is outside the blob or
+        larger than clients accept, and where the sections do not fill the end of the blob.
+        """
+        annotations = layer.annotations
+        if _ESTARGZ_TOC in annotations:
+            # toc.GetTOCDigest refuses this too: two readers could believe two tables.
+            raise VerificationFailed("it has the tables of contents of both zstd:chunked and eStargz")
+        try:
+            checksum = Digest.parse(annotations.get(TOC_CHECKSUM))
+        except ValueError as error:
+            raise VerificationFailed(f"annotation {TOC_CHECKSUM}: {error}") from None
+        *toc, toc_type = _numbers(annotations.get(TOC_POSITION), _TOC_POSITION, TOC_POSITION)
+        if toc_type != _TOC_TYPE_CRFS:
+            raise VerificationFailed(f"annotation {TOC_POSITION}: the type of the table is {toc_type}, not 1")
+        tar_split = _numbers(annotations.get(TARSPLIT_POSITION), _TARSPLIT_POSITION, TARSPLIT_POSITION)
+        layout = cls(Section(*toc), checksum, Section(*tar_split))
+        layout._check(layer.size)
+        return layout
+
+    @property
+    def content_end(self) -> int:
+        """The offset behind the last frame of the tar stream."""
+        return self.toc.offset - _FRAME_HEADER.size
+
+    @property
+    def toc_header(self) -> bytes:
+        """The bytes in the blob right before the TOC."""
+        return _FRAME_HEADER.pack(_SKIPPABLE_MAGIC, self.toc.length)
+
+    @property
+    def tar_split_header(self) -> bytes:
+        """The bytes in the blob right before the tar-split data."""
+        return _FRAME_HEADER.pack(_SKIPPABLE_MAGIC, self.tar_split.length)
+
+    @property
+    def footer(self) -> bytes:
+        """The bytes in the blob behind the tar-split data (minimal.footerDataToBlob, in its own frame)."""
+        toc, tar_split = self.toc, self.tar_split
+        return _FRAME_HEADER.pack(_SKIPPABLE_MAGIC, _FOOTER.size) + _FOOTER.pack(
+            toc.offset,
+            toc.length,
+            toc.uncompressed,
+            _TOC_TYPE_CRFS,
+            tar_split.offset,
+            tar_split.length,
+            tar_split.uncompressed,
+            _FOOTER_MAGIC,
+        )
+
+    def _check(self, size: int) -> None:
+        for annotation, section in ((TOC_POSITION, self.toc), (TARSPLIT_POSITION, self.tar_split)):
+            if section.offset < _FRAME_HEADER.size or section.end > size:
+                raise VerificationFailed(
+                    f"annotation {annotation}: bytes {section.offset} to {section.end} are not inside "
+                    f"the blob of {size} bytes"
+                )
+            if section.length > MAX_TOC_BYTES:
+                raise VerificationFailed(
+                    f"annotation {annotation}: {section.length} bytes are more than the {MAX_TOC_BYTES} "
+                    "that clients accept"
+                )
+        if self.toc.uncompressed > MAX_TOC_BYTES or self.tar_split.uncompressed > _MAX_TARSPLIT_BYTES:
+            raise VerificationFailed(
+                f"its table of contents is {self.toc.uncompressed} bytes and its tar-split data "
+                f"{self.tar_split.uncompressed}: clients accept no more than {MAX_TOC_BYTES} for the table"
+            )
+        end = self.tar_split.end + _FRAME_HEADER.size + _FOOTER.size
+        if self.toc.end + _FRAME_HEADER.size != self.tar_split.offset or end != size:
+            raise VerificationFailed(
+                f"the annotations {TOC_POSITION} and {TARSPLIT_POSITION} do not describe the end of a blob "
+                f"of {size} bytes"
+            )
+
+
+def _numbers(text: str | None, pattern: re.Pattern[str], annotation: str) -> list[int]:
+    match = pattern.fullmatch(text) if text is not None else None
+    if match is None:
+        raise VerificationFailed(f"annotation {annotation}: {text!r:.100} is not of the form it must have")
+    return [int(number) for number in match.groups()]

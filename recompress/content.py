@@ -1,0 +1,300 @@
+"""The proof that a zstd:chunked layer does not lie.
+
+Such a layer says what it holds three times: in the tar stream, in the table of contents (TOC) and in the
+tar-split data. A client that pulls a part of it believes the TOC, fetches the frames that it points at, and
+puts the stream together again from files and tar-split data; one that pulls all of it reads the stream. All
+three are walked in lockstep here, in one pass and in bounded memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from recompress.attributes import compare_attributes
+from recompress.chunked import Layout, Section
+from recompress.crc64 import crc64
+from recompress.errors import VerificationFailed
+from recompress.frames import PIECE, Blob, Frames, decompressed
+from recompress.manifest import Descriptor
+from recompress.reference import Digest
+from recompress.tarsplit import TarSplit
+from recompress.tarstream import TarHeader, TarStream, show
+from recompress.toc import ZEROS, Toc, TocEntry
+
+MAX_UNCOMPRESSED = 2**40
+"""The most bytes that a layer may decompress to, where the caller knows no better limit."""
+
+_EMPTY = str(Digest.of(b""))
+_OFFSET = TocEntry._fields.index("offset")
+
+
+@dataclass(frozen=True, slots=True)
+class LayerProof:
+    """What was proven of a layer: how many entries, how many parts to fetch alone, how many bytes."""
+
+    entries: int
+    chunks: int
+    compressed_bytes: int
+    uncompressed_bytes: int
+
+
+def prove_layer(
+    layer: Descriptor,
+    diff_id: Digest,
+    blob: Iterable[bytes],
+    toc: BinaryIO,
+    tar_split: BinaryIO,
+    max_uncompressed: int = MAX_UNCOMPRESSED,
+) -> LayerProof:
+    """Prove that stream, table of contents and tar-split data of a layer hold the same, and hold `diff_id`.
+
+    `blob` is the whole compressed blob in chunks of any size, read once. `toc` and `tar_split` are the
+    sections of it that `Layout.of(layer)` names, fetched before; what the blob holds in their place has to be
+    the same. A layer that decompresses to more than `max_uncompressed` bytes is refused. Raises
+    VerificationFailed, which says which layer, which path in it, what was expected and what was found.
+    """
+    proof = _Proof(layer, diff_id, max_uncompressed)
+    try:
+        return proof.run(blob, toc, tar_split)
+    except VerificationFailed as error:
+        raise VerificationFailed(f"layer {layer.digest}: {proof.where}{error}") from None
+
+
+class _Proof:
+    def __init__(self, layer: Descriptor, diff_id: Digest, max_uncompressed: int) -> None:
+        self._layer = layer
+        self._diff_id = diff_id
+        self._max_uncompressed = max_uncompressed
+        self._path: bytes | None = None
+        self._inside = False
+        self._entries = 0
+        self._chunks = 0
+        self._paths = _Paths()
+
+    @property
+    def where(self) -> str:
+        """The path at which the proof is, as the beginning of a message."""
+        if self._path is None:
+            return ""
+        return f"{show(self._path)}: " if self._inside else f"after {show(self._path)}: "
+
+    def run(self, chunks: Iterable[bytes], toc: BinaryIO, tar_split: BinaryIO) -> LayerProof:
+        layout = Layout.of(self._layer)
+        _expect_digest("the table of contents", layout.toc_checksum, _digest(toc, layout.toc))
+        tar_split_digest = _digest(tar_split, layout.tar_split)
+        self._blob = Blob(chunks, self._layer.size)
+        self._frames = Frames(self._blob, layout.content_end, self._max_uncompressed)
+        self._toc = Toc(decompressed(toc, layout.toc.uncompressed, "the table of contents"))
+        self._tar_split = TarSplit(
+            decompressed(tar_split, layout.tar_split.uncompressed, "the tar-split data")
+        )
+        self._walk()
+        _expect_digest("the tar-split data", self._toc.tar_split_digest, tar_split_digest)
+        _expect_digest("the decompressed stream", self._diff_id, self._frames.digest)
+        self._end_of_blob(layout, tar_split_digest)
+        _expect_digest("the blob", self._layer.digest, self._blob.finish())
+        return LayerProof(self._entries, self._chunks, self._layer.size, self._frames.decompressed)
+
+    def _walk(self) -> None:
+        stream = TarStream(self._frames)
+        while (header := stream.next_header()) is not None:
+            self._path = header.name
+            self._inside = True
+            self._entry(header)
+            self._inside = False
+            self._entries += 1
+        left = self._toc.next_entry()
+        if left is not None:
+            raise VerificationFailed(
+                f"the table of contents has the entry {show(left.name)}, which the tar stream has not"
+            )
+        self._tar_split.expect_trailing(stream.end)
+        while data := self._frames.read(PIECE):
+            self._tar_split.expect_trailing(data)
+        self._tar_split.expect_end()
+        self._path = None
+
+    def _entry(self, header: TarHeader) -> None:
+        # The order of the entries "should not be relied on" (minimal.TOC), but all writers use that of the
+        # stream, and without an order nothing could be compared in bounded memory.
+        entry = self._toc.next_entry()
+        if entry is None:
+            raise VerificationFailed("the tar stream has this entry, but the table of contents has not")
+        compare_attributes(header, entry)
+        if not self._paths.add(header.name):
+            raise VerificationFailed("the layer has more than one entry for this path")
+        self._tar_split.expect_header(header.raw)
+        if header.type == "reg" and header.size:
+            checksum = self._content(entry)
+        else:
+            checksum = 0
+            _check_no_content(header, entry)
+        self._tar_split.expect_file(header.name, header.size, checksum)
+
+    def _content(self, entry: TocEntry) -> int:
+        """Read the content of a file, in its chunks where it has any, and return its CRC-64."""
+        whole = hashlib.sha256()
+        checksum = position = 0
+        chunk, following = entry, self._toc.next_chunk()
+        chunked = following is not None
+        while True:
+            size = chunk.chunk_size if chunked else entry.size
+            _check_chunk(chunk, entry, position, size)
+            self._expect_frame("begin", position, chunk.offset)
+            digest = hashlib.sha256() if chunked else whole
+            for piece in self._pieces(size):
+                whole.update(piece)
+                checksum = crc64(piece, checksum)
+                if chunked:
+                    digest.update(piece)
+                if chunk.chunk_type and piece != bytes(len(piece)):
+                    raise VerificationFailed(f"its bytes from {position} on are not all zeros")
+            if chunk.chunk_digest or chunked:
+                _expect_digest(
+                    f"its chunk at byte {position}", chunk.chunk_digest, "sha256:" + digest.hexdigest()
+                )
+            position += size
+            self._chunks += 1
+            self._expect_frame("end", position, following.offset if following else entry.end_offset)
+            if following is None:
+                break
+            chunk, following = following, self._toc.next_chunk()
+        if position != entry.size:
+            raise VerificationFailed(f"its chunks are {position} bytes together, but it has {entry.size}")
+        _expect_digest("its content", entry.digest, "sha256:" + whole.hexdigest())
+        return checksum
+
+    def _pieces(self, size: int) -> Iterator[bytes]:
+        while size:
+            piece = self._frames.read(min(size, PIECE))
+            if not piece:
+                raise VerificationFailed(f"the tar stream ends {size} bytes before its content does")
+            size -= len(piece)
+            yield piece
+
+    def _expect_frame(self, what: str, position: int, offset: int) -> None:
+        # storeMissingFiles hands a decompressor the bytes between two offsets and takes what comes out.
+        found = self._frames.frame_offset()
+        if found is None:
+            raise VerificationFailed(f"no zstd frame {what}s at its byte {position}")
+        if found != offset:
+            raise VerificationFailed(
+                f"the zstd frames for its bytes from {position} on {what} at offset {found}, "
+                f"but the table of contents says {offset}"
+            )
+
+    def _end_of_blob(self, layout: Layout, tar_split_digest: Digest) -> None:
+        self._expect_bytes("frame header of the table of contents", layout.toc_header)
+        _expect_digest(
+            "the table of contents in the blob", layout.toc_checksum, self._section_digest(layout.toc)
+        )
+        self._expect_bytes("frame header of the tar-split data", layout.tar_split_header)
+        _expect_digest(
+            "the tar-split data in the blob", tar_split_digest, self._section_digest(layout.tar_split)
+        )
+        self._expect_bytes("footer", layout.footer)
+
+    def _expect_bytes(self, what: str, expected: bytes) -> None:
+        found = bytes(self._blob.peek(len(expected), self._blob.offset + len(expected)))
+        if found != expected:
+            raise VerificationFailed(
+                f"the {what} in the blob is {found.hex()}, but the annotations make it {expected.hex()}"
+            )
+        self._blob.skip(len(expected))
+
+    def _section_digest(self, section: Section) -> Digest:
+        sha256 = hashlib.sha256()
+        while data := self._blob.peek(1, section.end):
+            sha256.update(data)
+            self._blob.skip(len(data))
+        return Digest(sha256.hexdigest())
+
+
+class _Paths:
+    """The paths seen so far, as hashes of 8 bytes: 16 to 32 bytes a path, where a set takes 150 and more.
+
+    A client cannot pull two entries for one path (ensureTOCMatchesTarSplit; storage.NewJSONUnpacker after
+    filepath.Clean), and creates each at its absolute path (path.CleanAbsPath). Hashes of different paths can
+    be the same, but Python keys them per process, so not on purpose, and by chance not in a lifetime.
+    """
+
+    def __init__(self) -> None:
+        self._slots = array("q", bytes(8 * 1024))
+        self._count = 0
+
+    def add(self, name: bytes) -> bool:
+        """False where the path was there already."""
+        path = b"/" + name.lstrip(b"/")
+        if b"/." in path or b"//" in path:
+            path = posixpath.normpath(path)
+        if 2 * self._count >= len(self._slots):
+            old = self._slots
+            self._slots = array("q", bytes(2 * old.itemsize * len(old)))
+            for value in old:
+                if value:
+                    self._insert(value)
+        new = self._insert(hash(path.rstrip(b"/")) or 1)
+        self._count += new
+        return new
+
+    def _insert(self, value: int) -> bool:
+        slots = self._slots
+        mask = len(slots) - 1
+        at = value & mask
+        while slots[at]:
+            if slots[at] == value:
+                return False
+            at = (at + 1) & mask
+        slots[at] = value
+        return True
+
+
+def _check_chunk(chunk: TocEntry, entry: TocEntry, position: int, size: int) -> None:
+    if chunk.name != entry.name:
+        raise VerificationFailed(f"its table entry is followed by a chunk of {show(chunk.name)}")
+    if chunk.chunk_offset != position:
+        raise VerificationFailed(f"its chunk at byte {position} is at {chunk.chunk_offset} in the table")
+    if not 0 < size <= entry.size - position or chunk.chunk_size not in (0, size):
+        raise VerificationFailed(
+            f"its chunk at byte {position} has {chunk.chunk_size} bytes in the table, of {entry.size}"
+        )
+    if chunk.chunk_type not in ("", ZEROS):
+        raise VerificationFailed(
+            f"its chunk at byte {position} has the unknown type {chunk.chunk_type!r:.99}"
+        )
+
+
+def _check_no_content(header: TarHeader, entry: TocEntry) -> None:
+    if header.size and header.type != "reg":
+        # WriteOutputTarStream would put the content of the file it finds there into the stream.
+        raise VerificationFailed(
+            f"it is a {header.type} with a size of {header.size}, and clients cannot reassemble that"
+        )
+    nowhere = (0, 0, 0, 0, "", "")
+    if entry.digest not in ("", _EMPTY) or entry[_OFFSET:] != nowhere:
+        raise VerificationFailed("it has no content, but the table of contents says where there is some")
+
+
+def _digest(fetched: BinaryIO, section: Section) -> Digest:
+    """The digest of a section fetched by its range, which must have brought all of it."""
+    fetched.seek(0)
+    sha256 = hashlib.sha256()
+    size = 0
+    while data := fetched.read(PIECE):
+        sha256.update(data)
+        size += len(data)
+    if size != section.length:
+        raise VerificationFailed(
+            f"{size} bytes were fetched at offset {section.offset} where there must be {section.length}"
+        )
+    return Digest(sha256.hexdigest())
+
+
+def _expect_digest(what: str, expected: Digest | str, found: Digest | str) -> None:
+    if expected != found:
+        raise VerificationFailed(f"{what} has the digest {found} and not {expected}")
