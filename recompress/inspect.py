@@ -5,15 +5,14 @@ from __future__ import annotations
 from recompress import plan
 from recompress.errors import Unsupported
 from recompress.manifest import Descriptor, Index, Manifest, parse_config
-from recompress.reference import Digest, Reference
+from recompress.reference import Reference
 from recompress.registry import RepositoryClient
 from recompress.report import InspectedImage, InspectReport
 
 
 def inspect(client: RepositoryClient, reference: Reference) -> InspectReport:
     """Read a manifest, or an index with all its manifests, and say how their layers are packed."""
-    selector: Digest | str = reference.digest or reference.tag or "latest"
-    found = plan.read(client, selector, reference)
+    found = plan.read(client, reference.selector, reference)
     at_digest = reference.with_digest(found.digest)
     if isinstance(found, Manifest):
         return InspectReport(at_digest, False, (_inspected(client, found, None),))

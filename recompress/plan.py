@@ -54,7 +54,7 @@ def resolve(client: RepositoryClient, reference: Reference, platform: Platform |
     found = read(client, reference.digest, reference)
     if isinstance(found, Index):
         return _from_index(client, found, reference, platform)
-    image = _image(client, found, reference)
+    image = check_image(client, found, reference)
     if platform and not _is_for(image.platform, platform):
         raise Unsupported(f"{reference} is an image for {image.platform}, not for {platform}")
     return image
@@ -123,13 +123,14 @@ def _entry_image(
     manifest = read(client, entry.digest, member)
     if isinstance(manifest, Index):
         raise Unsupported(f"{reference}: its entry for {platform} is an index itself")
-    image = _image(client, manifest, member)
+    image = check_image(client, manifest, member)
     if _os_and_architecture(image.platform) != _os_and_architecture(platform):
         raise Unsupported(f"{member} is listed for {platform}, but is for {image.platform}")
     return image
 
 
-def _image(client: RepositoryClient, manifest: Manifest, reference: Reference) -> Image:
+def check_image(client: RepositoryClient, manifest: Manifest, reference: Reference) -> Image:
+    """The image of a manifest, with its config; Unsupported where it is none with a twin."""
     if manifest.config.media_type not in _CONFIG_TYPES:
         raise Unsupported(f"{reference} is an artifact ({manifest.config.media_type!r:.200}), not an image")
     for layer in manifest.layers:

@@ -103,9 +103,9 @@ class Reference:
         return replace(self, digest=digest)
 
     @property
-    def selector(self) -> str:
+    def selector(self) -> Digest | str:
         """What the manifests endpoint is asked for: the digest where there is one, else the tag."""
-        return str(self.digest) if self.digest else (self.tag or "latest")
+        return self.digest or self.tag or "latest"
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.filesize import decimal
@@ -180,6 +180,61 @@ class InspectedImage:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """An entry of the index; `is_zstd` is None for an attestation, which is no image."""
+
+    descriptor: Descriptor
+    is_zstd: bool | None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether clients may choose it."""
+        return self.is_zstd is not None
+
+    @property
+    def kind(self) -> str:
+        """In a word, what it is."""
+        return "attestation" if self.is_zstd is None else "zstd" if self.is_zstd else "gzip"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """The outcome of `recompress index`."""
+
+    reference: Reference
+    entries: tuple[IndexEntry, ...]
+    results: Mapping[str, str]
+
+    def as_json(self) -> str:
+        """The report as one JSON object."""
+        return json.dumps(
+            {
+                "reference": str(self.reference),
+                "manifests": [
+                    {
+                        "digest": str(entry.descriptor.digest),
+                        "platform": str(entry.descriptor.platform) if entry.descriptor.platform else None,
+                        "kind": entry.kind,
+                        "annotations": dict(entry.descriptor.annotations),
+                    }
+                    for entry in self.entries
+                ],
+                "results": dict(self.results),
+            },
+            indent=2,
+        )
+
+    def as_text(self) -> RenderableType:
+        """A table of the entries in their order."""
+        table = Table(title=str(self.reference), title_justify="left")
+        for heading in ("platform", "manifest", "kind"):
+            table.add_column(heading, no_wrap=True)
+        for entry in self.entries:
+            table.add_row(str(entry.descriptor.platform or ""), str(entry.descriptor.digest), entry.kind)
+        return table
+
+
 class Warnings(logging.Handler):
     """Gathers the warnings that are logged while it is open, so that the report has them too."""
 
@@ -204,7 +259,17 @@ def compression(layer: Descriptor) -> str:
     return str(layer.compression or layer.media_type)
 
 
-def show(report: RunReport | InspectReport, output: str) -> None:
+class Report(Protocol):
+    """What every command returns."""
+
+    def as_json(self) -> str:
+        """The report as one JSON object."""
+
+    def as_text(self) -> RenderableType:
+        """The report for people."""
+
+
+def show(report: Report, output: str) -> None:
     """Print a report on stdout, as `text` or `json`."""
     if output == "json":
         print(report.as_json())

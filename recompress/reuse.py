@@ -78,7 +78,7 @@ def _offers(place: Place, platform: Platform) -> Iterator[Offer]:
 def _manifests(place: Place, platform: Platform) -> Iterator[Manifest]:
     """The image at a place; of an index, those for the platform, zstd ones first."""
     client, reference = place.client, place.reference
-    found = plan.read(client, reference.digest or reference.tag or "latest", reference)
+    found = plan.read(client, reference.selector, reference)
     if isinstance(found, Manifest):
         yield found
         return

@@ -1,0 +1,180 @@
+"""An image index that serves old and new clients: gzip entries first, annotated zstd ones behind.
+
+Docker before 23 takes the first entry of its platform and cannot read zstd; podman, CRI-O and
+buildah take the entry with the annotation, wherever it stands (docs/design.md, "Who picks what").
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from recompress import plan
+from recompress.errors import Unsupported, UsageError, VerificationFailed
+from recompress.manifest import (
+    INDEX_ZSTD_ANNOTATION,
+    Compression,
+    Descriptor,
+    Index,
+    Manifest,
+    MediaType,
+    Platform,
+)
+from recompress.reference import Digest, Reference
+from recompress.registry import RepositoryClient, Served
+from recompress.report import IndexEntry, IndexReport
+
+log = logging.getLogger(__name__)
+
+_ZSTD = frozenset({Compression.ZSTD, Compression.ZSTD_CHUNKED})
+
+
+def assemble(
+    client: RepositoryClient, to: Reference, images: tuple[Reference, ...], most_result_bytes: int
+) -> IndexReport:
+    """Push an index of `images` (manifests, or indexes that are flattened) and tag it as `to`.
+
+    The same images in the same order give the same digest. Raises UsageError for images without
+    a digest or of another repository, and where the results would be more than
+    `most_result_bytes`; Unsupported for images that cannot be in one index. Then nothing is pushed.
+    """
+    tag = _checked_tag(to, images)
+    entries = _ordered(_without_duplicates(_entries(client, images)))
+    content = _document(entries)
+    digest = Digest.of(content)
+    results = _results(to, digest, entries)
+    size = len(json.dumps(results))
+    if size > most_result_bytes:
+        raise UsageError(
+            f"the results of {len(entries)} entries are {size} bytes, and only {most_result_bytes} fit into "
+            "a Task's termination message: make an index of fewer platforms, or use a shorter repository name"
+        )
+    served = Served(content, MediaType.OCI_INDEX)
+    client.put_manifest(digest, served)
+    if client.manifest(digest).content != content:
+        raise VerificationFailed(f"the registry does not give back the index {digest} as it was pushed")
+    client.tag(tag, served)
+    return IndexReport(to.with_digest(digest), tuple(entries), results)
+
+
+def _checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:
+    if to.tag is None or to.digest is not None:
+        raise UsageError(f"--to {to}: name a tag, and no digest, for the index")
+    for image in images:
+        if image.digest is None:
+            raise UsageError(f"{image} has no digest: a tag can move between two reads")
+        if image.repository != to.repository:
+            raise UsageError(
+                f"{image} is not in {to.repository}, and an index has all its manifests beside it"
+            )
+    return to.tag
+
+
+def _entries(client: RepositoryClient, images: Iterable[Reference]) -> Iterator[IndexEntry]:
+    for reference in images:
+        found = plan.read(client, reference.selector, reference)
+        if isinstance(found, Manifest):
+            yield _entry(client, reference, found, {})
+            continue
+        for member in found.manifests:
+            at = reference.with_digest(member.digest)
+            if plan.is_attestation(member):
+                yield IndexEntry(member, None)
+                continue
+            manifest = plan.read(client, member.digest, at)
+            if isinstance(manifest, Index):
+                raise Unsupported(f"{reference} has an index in it, {member.digest}: name its manifests")
+            yield _entry(client, at, manifest, member.annotations)
+
+
+def _entry(
+    client: RepositoryClient, reference: Reference, manifest: Manifest, annotations: Mapping[str, str]
+) -> IndexEntry:
+    image = plan.check_image(client, manifest, reference)
+    if manifest.media_type != MediaType.OCI_MANIFEST:
+        raise Unsupported(
+            f"{reference} is a Docker v2s2 manifest, and registries refuse an index that mixes those "
+            "with OCI manifests: use its OCI twin instead, which `recompress run --oci-twin` pushes"
+        )
+    is_zstd = any(layer.compression in _ZSTD for layer in manifest.layers)
+    kept = {name: value for name, value in annotations.items() if name != INDEX_ZSTD_ANNOTATION}
+    if is_zstd:
+        kept[INDEX_ZSTD_ANNOTATION] = "true"
+    descriptor = Descriptor(
+        manifest.media_type, manifest.digest, len(manifest.content), kept, image.config.platform
+    )
+    return IndexEntry(descriptor, is_zstd)
+
+
+def _without_duplicates(entries: Iterable[IndexEntry]) -> list[IndexEntry]:
+    by_digest: dict[Digest, IndexEntry] = {}
+    for entry in entries:
+        by_digest.setdefault(entry.descriptor.digest, entry)
+    by_kind: dict[tuple[bool, Platform], IndexEntry] = {}
+    for entry in by_digest.values():
+        platform = entry.descriptor.platform
+        if entry.is_zstd is None or platform is None:
+            continue
+        other = by_kind.setdefault((entry.is_zstd, platform), entry)
+        if other is not entry:
+            raise Unsupported(
+                f"{other.descriptor.digest} and {entry.descriptor.digest} are two different "
+                f"{'zstd' if entry.is_zstd else 'gzip'} images for {platform}: name one of them"
+            )
+    return list(by_digest.values())
+
+
+def _ordered(entries: list[IndexEntry]) -> list[IndexEntry]:
+    """gzip, zstd, attestations; within each, platforms in the order in which they were first named."""
+    platforms = list(dict.fromkeys(entry.descriptor.platform for entry in entries))
+    has_gzip = {entry.descriptor.platform for entry in entries if entry.is_zstd is False}
+    for entry in entries:
+        if entry.is_zstd and entry.descriptor.platform not in has_gzip:
+            log.warning(
+                "there is no gzip image for %s: Docker before 23 cannot pull it", entry.descriptor.platform
+            )
+    kinds = (False, True, None)
+    return sorted(
+        entries, key=lambda entry: (kinds.index(entry.is_zstd), platforms.index(entry.descriptor.platform))
+    )
+
+
+def _document(entries: Iterable[IndexEntry]) -> bytes:
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MediaType.OCI_INDEX,
+        "manifests": [_entry_document(entry.descriptor) for entry in entries],
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _entry_document(descriptor: Descriptor) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "mediaType": descriptor.media_type,
+        "digest": str(descriptor.digest),
+        "size": descriptor.size,
+    }
+    if descriptor.annotations:
+        document["annotations"] = dict(sorted(descriptor.annotations.items()))
+    if (platform := descriptor.platform) is not None:
+        fields = {
+            "architecture": platform.architecture,
+            "os": platform.os,
+            "os.version": platform.os_version,
+            "os.features": list(platform.os_features),
+            "variant": platform.variant,
+        }
+        document["platform"] = {name: value for name, value in fields.items() if value}
+    return document
+
+
+def _results(to: Reference, digest: Digest, entries: Iterable[IndexEntry]) -> dict[str, str]:
+    images = [replace(to, tag=None, digest=entry.descriptor.digest) for entry in entries if entry.is_image]
+    return {
+        "IMAGE_URL": str(to),
+        "IMAGE_DIGEST": str(digest),
+        "IMAGES": ",".join(map(str, images)),
+    }
