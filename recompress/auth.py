@@ -65,7 +65,7 @@ class RegistryAuth(httpx.Auth):
             self._keep(scopes, _Token(f"Basic {base64.b64encode(pair).decode()}", float("inf")))
         elif scheme == "bearer" and "realm" in parameters:
             answer = yield self._token_request(parameters, scopes)
-            if answer.status_code != httpx.codes.OK:
+            if answer.is_error:
                 return
             answer.read()
             self._keep(scopes, _token_from(answer))

@@ -179,13 +179,12 @@ def _from_helper(name: str, server: str) -> Credentials | None:
     try:
         answer = subprocess.run(
             [program, "get"],
-            input=server,
+            input=server.encode(),
             capture_output=True,
-            text=True,
             timeout=_HELPER_SECONDS,
             check=False,
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise Refused(f"the credential helper {program} for {server} is not installed") from None
     except subprocess.TimeoutExpired:
         raise Refused(f"the credential helper {program} gave no answer for {server}") from None
@@ -193,8 +192,12 @@ def _from_helper(name: str, server: str) -> Credentials | None:
         return None
     try:
         document = json.loads(answer.stdout)
-        username, secret = document["Username"], document["Secret"]
-    except (ValueError, KeyError, TypeError):
-        raise Refused(f"the credential helper {program} gave an answer for {server} that is none") from None
-    # docker-credential-helpers: the user name <token> marks the secret as an identity token.
-    return Credentials(identity_token=secret) if username == "<token>" else Credentials(username, secret)
+    except ValueError:
+        document = None
+    match document:
+        case {"Username": "<token>", "Secret": str(token)}:
+            # docker-credential-helpers: this user name marks the secret as an identity token.
+            return Credentials(identity_token=token)
+        case {"Username": str(username), "Secret": str(secret)}:
+            return Credentials(username, secret)
+    raise Refused(f"the credential helper {program} gave an answer for {server} that is none")

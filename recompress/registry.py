@@ -26,7 +26,15 @@ import tenacity
 from recompress import __version__, credentials
 from recompress.auth import RegistryAuth
 from recompress.credentials import Credentials
-from recompress.errors import NotFound, RecompressError, Refused, Unavailable, VerificationFailed
+from recompress.errors import (
+    NotFound,
+    RecompressError,
+    Refused,
+    TimedOut,
+    Unavailable,
+    UsageError,
+    VerificationFailed,
+)
 from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
 from recompress.reference import Digest, Repository
 
@@ -256,6 +264,8 @@ class RepositoryClient:
         try:
             with self._send("DELETE", location):
                 pass
+        except TimedOut:
+            raise
         except RecompressError as error:
             # Some registries want a permission of its own for this; they drop old uploads anyway.
             log.debug("the upload that was begun to check permission could not be given up: %s", error)
@@ -310,7 +320,10 @@ def redacted(url: httpx.URL) -> str:
 def _ssl_context(tls: Tls) -> ssl.SSLContext:
     context = ssl.create_default_context()
     for file in tls.ca_files:
-        context.load_verify_locations(cafile=file)
+        try:
+            context.load_verify_locations(cafile=file)
+        except OSError:  # which ssl.SSLError is one of
+            raise UsageError(f"the CA file {file} cannot be read or holds no certificates") from None
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

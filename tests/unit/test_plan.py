@@ -230,10 +230,12 @@ def test_each_platform_of_an_index_is_named_once() -> None:
     assert list(map(str, plan.platforms(index))) == ["linux/amd64", "linux/arm/v7"]
 
 
+ONE_LAYER = images.config([str(Digest.of(b"layer"))])
+
+
 def manifest_with(
-    layer_type: str, config: bytes | None = None, config_type: str = MediaType.OCI_CONFIG
+    layer_type: str, config: bytes = ONE_LAYER, config_type: str = MediaType.OCI_CONFIG
 ) -> bytes:
-    config = images.config([str(Digest.of(b"layer"))]) if config is None else config
     return images.manifest(config, [images.descriptor(layer_type, b"layer")], config_type=config_type)
 
 

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from urllib.parse import parse_qs
+
+import httpx
+import pytest
+
+from recompress.auth import scopes_for
+from recompress.credentials import Credentials
+from recompress.errors import NotFound, Refused, Unavailable
+from recompress.reference import Digest, Repository
+from recompress.registry import RepositoryClient, Served, Tls
+from tests.http_server import Answer, HttpServer, Request, serving
+
+ME = Credentials("me", "se:cret")
+BASIC = "Basic " + base64.b64encode(b"me:se:cret").decode()
+
+
+class TokenRegistry:
+    """A registry that takes bearer tokens, and its token server at /token."""
+
+    def __init__(self) -> None:
+        self.given = 0
+        self.answer: dict[str, object] = {"expires_in": 3600}
+        self.refused_tokens: set[str] = set()
+        self.token_status = 200
+
+    def __call__(self, request: Request) -> Answer:
+        if request.path == "/token":
+            self.given += 1
+            body = {"token": f"t{self.given}"} | self.answer
+            return Answer(self.token_status, json.dumps(body).encode())
+        token = request.headers.get("authorization", "")
+        if token.startswith("Bearer t") and token not in self.refused_tokens:
+            return Answer(200, b"{}")
+        realm = f"http://{request.headers['host']}/token"
+        challenge = f'Bearer realm="{realm}",service="the registry",scope="repository:app:pull"'
+        return Answer(401, headers={"WWW-Authenticate": challenge})
+
+
+@pytest.fixture
+def tokens() -> TokenRegistry:
+    return TokenRegistry()
+
+
+@pytest.fixture
+def server(tokens: TokenRegistry) -> Iterator[HttpServer]:
+    with serving(tokens) as running:
+        yield running
+
+
+Connect = Callable[[HttpServer, Credentials], RepositoryClient]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    opened: list[RepositoryClient] = []
+
+    def make(server: HttpServer, credentials: Credentials) -> RepositoryClient:
+        opened.append(RepositoryClient(Repository(server.host, "app"), credentials, Tls(verify=False), 1))
+        return opened[-1]
+
+    yield make
+    for client in opened:
+        client.__exit__()
+
+
+def basic_registry(request: Request) -> Answer:
+    if request.headers.get("authorization") == BASIC:
+        return Answer(200, b"{}")
+    return Answer(401, headers={"WWW-Authenticate": 'Basic realm="r"'})
+
+
+def test_nothing_is_shown_to_a_registry_that_does_not_ask(connect: Connect) -> None:
+    with serving(lambda _: Answer(200, b"{}")) as server:
+        connect(server, ME).manifest("1")
+        assert all("authorization" not in request.headers for request in server.requests)
+
+
+def test_a_basic_challenge_is_answered_once_and_remembered(connect: Connect) -> None:
+    with serving(basic_registry) as server:
+        client = connect(server, ME)
+        client.manifest("1")
+        client.manifest("2")
+        asked = [request.headers.get("authorization") for request in server.asked("GET", "/manifests/")]
+    assert asked == [None, BASIC, BASIC]
+
+
+@pytest.mark.parametrize("credentials", [Credentials(), Credentials("me", "wrong")])
+def test_wrong_or_no_basic_credentials_are_refused_and_not_told(
+    connect: Connect, credentials: Credentials
+) -> None:
+    with serving(basic_registry) as server, pytest.raises(Refused, match="check the credentials") as refused:
+        connect(server, credentials).manifest("1")
+    assert "wrong" not in str(refused.value)
+
+
+def test_a_token_is_asked_for_with_basic_credentials_and_the_scope_of_the_request(
+    server: HttpServer, connect: Connect
+) -> None:
+    connect(server, ME).manifest("1")
+    asked = server.asked("GET", "/token")
+    assert [request.headers.get("authorization") for request in asked] == [BASIC]
+    assert parse_qs(asked[0].target.partition("?")[2]) == {
+        "service": ["the registry"],
+        "scope": ["repository:app:pull"],
+    }
+
+
+def test_an_anonymous_token_is_asked_for_without_credentials(server: HttpServer, connect: Connect) -> None:
+    connect(server, Credentials()).manifest("1")
+    assert "authorization" not in server.asked("GET", "/token")[0].headers
+
+
+def test_a_token_is_kept_for_later_requests_of_the_same_scope(server: HttpServer, connect: Connect) -> None:
+    client = connect(server, ME)
+    client.manifest("1")
+    client.stat_blob(Digest.of(b""))
+    assert len(server.asked("GET", "/token")) == 1
+    client.put_manifest("1", Served(b"{}", "application/json"))
+    scopes = [parse_qs(request.target)["scope"] for request in server.asked("GET", "/token")]
+    assert scopes == [["repository:app:pull"], ["repository:app:pull,push"]]
+
+
+def test_a_new_token_is_asked_for_shortly_before_the_old_one_expires(
+    server: HttpServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr("recompress.auth.time.monotonic", lambda: now)
+    client = connect(server, ME)
+    client.manifest("1")
+    now += 2800
+    client.manifest("1")
+    assert len(server.asked("GET", "/token")) == 1
+    now += 300
+    client.manifest("1")
+    assert len(server.asked("GET", "/token")) == 2
+
+
+def test_a_token_that_the_registry_no_longer_takes_is_replaced(
+    server: HttpServer, tokens: TokenRegistry, connect: Connect
+) -> None:
+    client = connect(server, ME)
+    client.manifest("1")
+    tokens.refused_tokens.add("Bearer t1")
+    client.manifest("1")
+    assert len(server.asked("GET", "/token")) == 2
+
+
+def test_an_access_token_is_as_good_as_a_token(
+    server: HttpServer, tokens: TokenRegistry, connect: Connect
+) -> None:
+    tokens.answer = {"token": None, "access_token": "t9"}
+    connect(server, ME).manifest("1")
+    assert server.requests[-1].headers["authorization"] == "Bearer t9"
+
+
+def test_an_identity_token_is_exchanged_by_post(server: HttpServer, connect: Connect) -> None:
+    connect(server, Credentials(identity_token="refresh")).manifest("1")
+    form = parse_qs(server.asked("POST", "/token")[0].body.decode())
+    assert form["grant_type"] == ["refresh_token"]
+    assert form["refresh_token"] == ["refresh"]
+    assert form["scope"] == ["repository:app:pull"]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, Refused), (403, Refused), (404, NotFound), (503, Unavailable)]
+)
+def test_what_the_token_server_answers_is_what_went_wrong(
+    server: HttpServer, tokens: TokenRegistry, connect: Connect, status: int, error: type[Exception]
+) -> None:
+    tokens.token_status = status
+    with pytest.raises(error, match=f"/token: {status}"):
+        connect(server, ME).manifest("1")
+
+
+@pytest.mark.parametrize("status", [200, 201, 204])
+@pytest.mark.parametrize("answer", [{"token": None}, {"token": 7}, {"token": ""}, {"expires_in": "soon"}])
+def test_an_answer_without_a_token_is_never_taken_for_the_registrys(
+    server: HttpServer, tokens: TokenRegistry, connect: Connect, status: int, answer: dict[str, object]
+) -> None:
+    tokens.token_status, tokens.answer = status, answer
+    with pytest.raises(Refused, match="gave an answer without a token"):
+        connect(server, ME).put_manifest("1", Served(b"{}", "application/json"))
+
+
+@pytest.mark.parametrize("challenge", ["", "Negotiate", "Bearer", 'Bearer service="x"', "Digest x"])
+def test_a_challenge_that_cannot_be_answered_is_a_refusal(connect: Connect, challenge: str) -> None:
+    with serving(lambda _: Answer(401, headers={"WWW-Authenticate": challenge})) as server:
+        with pytest.raises(Refused):
+            connect(server, ME).manifest("1")
+
+
+def test_credentials_are_never_shown_to_where_a_registry_redirects(connect: Connect) -> None:
+    def storage(_: Request) -> Answer:
+        return Answer(401, headers={"WWW-Authenticate": 'Basic realm="give me your password"'})
+
+    with serving(storage) as other:
+
+        def redirecting(request: Request) -> Answer:
+            answer = basic_registry(request)
+            if answer.status != 200:
+                return answer
+            return Answer(307, headers={"Location": f"http://{other.host}/blob"})
+
+        with serving(redirecting) as server:
+            with pytest.raises(Refused):
+                connect(server, ME).manifest("1")
+        assert len(other.requests) == 1
+        assert "authorization" not in other.requests[0].headers
+
+
+def test_credentials_are_never_shown_to_where_an_upload_is_sent(connect: Connect) -> None:
+    with serving(lambda _: Answer(201)) as other:
+
+        def handler(request: Request) -> Answer:
+            if (answer := basic_registry(request)).status != 200:
+                return answer
+            if request.method == "HEAD":
+                return Answer(404)
+            return Answer(202, headers={"Location": f"http://{other.host}/upload?signed=1"})
+
+        with serving(handler) as server:
+            connect(server, ME).put_config(b"config")
+        assert [request.body for request in other.requests] == [b"config"]
+        assert "authorization" not in other.requests[0].headers
+
+
+def test_neither_password_nor_token_is_in_a_log_or_an_error(
+    server: HttpServer, tokens: TokenRegistry, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        client = connect(server, Credentials("me", "hunter2"))
+        client.manifest("1")
+        tokens.token_status = 401
+        tokens.refused_tokens.add("Bearer t1")
+        with pytest.raises(Refused) as refused:
+            client.manifest("1")
+    told = caplog.text + str(refused.value)
+    assert "hunter2" not in told
+    assert base64.b64encode(b"me:hunter2").decode() not in told
+    assert "Bearer t1" not in told
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "scopes"),
+    [
+        ("GET", "/v2/a/b/manifests/1", ("repository:a/b:pull",)),
+        ("HEAD", "/v2/app/blobs/sha256:x", ("repository:app:pull",)),
+        ("PUT", "/v2/app/manifests/1", ("repository:app:pull,push",)),
+        ("POST", "/v2/app/blobs/uploads/", ("repository:app:pull,push",)),
+        ("GET", "/v2/app/referrers/sha256:x", ("repository:app:pull",)),
+        (
+            "POST",
+            "/v2/app/blobs/uploads/?mount=x&from=other",
+            ("repository:app:pull,push", "repository:other:pull"),
+        ),
+        ("GET", "/v2/", ()),
+        ("GET", "/storage/x", ()),
+    ],
+)
+def test_a_request_needs_no_more_than_it_does(method: str, target: str, scopes: tuple[str, ...]) -> None:
+    assert scopes_for(httpx.Request(method, f"https://quay.io{target}")) == scopes

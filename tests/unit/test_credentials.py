@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recompress import credentials
+from recompress.credentials import Credentials
+from recompress.errors import Refused, UsageError
+from recompress.reference import Repository
+
+APP = Repository("quay.io", "org/app")
+
+
+def auth(pair: str) -> dict[str, str]:
+    return {"auth": base64.b64encode(pair.encode()).decode()}
+
+
+def found(tmp_path: Path, document: Any, repository: Repository = APP) -> Credentials:
+    file = tmp_path / "auth.json"
+    file.write_text(json.dumps(document))
+    return credentials.find(repository, (file,))
+
+
+@pytest.fixture
+def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place on PATH for the credential helper `mine`."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
+    return directory / "docker-credential-mine"
+
+
+def install(helper: Path, script: str) -> None:
+    helper.write_text(f"#!/bin/sh\n{script}\n")
+    helper.chmod(0o755)
+
+
+@pytest.mark.parametrize("key", ["quay.io/org/app", "quay.io/org", "quay.io"])
+def test_an_entry_for_the_repository_or_what_it_is_in_is_used(tmp_path: Path, key: str) -> None:
+    assert found(tmp_path, {"auths": {key: auth("me:secret")}}) == Credentials("me", "secret")
+
+
+@pytest.mark.parametrize("key", ["quay.io/org/ap", "quay.io/other", "quay.io:443", "example.com", "io", ""])
+def test_an_entry_for_something_else_is_not_used(tmp_path: Path, key: str) -> None:
+    assert found(tmp_path, {"auths": {key: auth("me:secret")}}).is_anonymous
+
+
+def test_the_most_specific_entry_is_used(tmp_path: Path) -> None:
+    entries = {
+        "quay.io": auth("registry:1"),
+        "quay.io/org/app": auth("repository:3"),
+        "quay.io/org": auth("org:2"),
+    }
+    assert found(tmp_path, {"auths": entries}).username == "repository"
+    assert found(tmp_path, {"auths": entries}, Repository("quay.io", "org/other")).username == "org"
+    assert found(tmp_path, {"auths": entries}, Repository("quay.io", "app")).username == "registry"
+
+
+@pytest.mark.parametrize("key", ["https://quay.io", "http://quay.io/v2/", "https://quay.io/v1/"])
+def test_the_urls_of_old_docker_files_are_understood(tmp_path: Path, key: str) -> None:
+    assert found(tmp_path, {"auths": {key: auth("me:secret")}}).username == "me"
+
+
+@pytest.mark.parametrize("key", ["docker.io", "https://index.docker.io/v1/", "registry-1.docker.io"])
+def test_all_the_names_of_docker_hub_are_one(tmp_path: Path, key: str) -> None:
+    hub = Repository("docker.io", "library/busybox")
+    assert found(tmp_path, {"auths": {key: auth("me:secret")}}, hub).username == "me"
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (auth("me:with:colons"), Credentials("me", "with:colons")),
+        (auth("me:padded\0\0"), Credentials("me", "padded")),
+        ({"username": "me", "password": "secret"}, Credentials("me", "secret")),
+        (auth("me:") | {"identitytoken": "token"}, Credentials("me", "", "token")),
+        ({"username": 7}, Credentials()),
+        ({}, Credentials()),
+    ],
+)
+def test_an_entry_is_read_in_all_its_forms(
+    tmp_path: Path, entry: dict[str, Any], expected: Credentials
+) -> None:
+    assert found(tmp_path, {"auths": {"quay.io": entry}}) == expected
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"auths": None}, {"auths": []}, {"auths": {"quay.io": "x"}}, {"credHelpers": 1}]
+)
+def test_a_file_without_an_entry_is_anonymous(tmp_path: Path, document: Any) -> None:
+    assert found(tmp_path, document).is_anonymous
+
+
+def test_the_first_file_that_has_an_entry_is_used(tmp_path: Path) -> None:
+    files = []
+    for number, entries in enumerate([{}, {"quay.io": auth("first:1")}, {"quay.io": auth("second:2")}]):
+        files.append(tmp_path / str(number))
+        files[-1].write_text(json.dumps({"auths": entries}))
+    assert credentials.find(APP, tuple(files)).username == "first"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"no", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[]", "is not a JSON object"),
+        (b'{"auths": {"quay.io": {"auth": "%%%secret"}}}', "has an 'auth' that is not base64"),
+        (b'{"auths": {"quay.io": {"auth": "//8="}}}', "has an 'auth' that is not base64"),
+    ],
+)
+def test_a_broken_file_is_named_and_not_shown(tmp_path: Path, content: bytes, reason: str) -> None:
+    file = tmp_path / "auth.json"
+    file.write_bytes(content)
+    with pytest.raises(UsageError) as refused:
+        credentials.find(APP, (file,))
+    assert str(file) in str(refused.value)
+    assert reason in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_credentials_are_not_in_their_repr() -> None:
+    assert "secret" not in repr(Credentials("secret-name", "secret", "secret-token"))
+
+
+def test_a_helper_of_the_registry_is_asked(tmp_path: Path, helper: Path) -> None:
+    install(helper, 'read server; echo "{\\"Username\\": \\"me\\", \\"Secret\\": \\"of $server\\"}"')
+    assert found(tmp_path, {"credHelpers": {"quay.io": "mine"}}) == Credentials("me", "of quay.io")
+
+
+def test_a_helpers_token_is_an_identity_token(tmp_path: Path, helper: Path) -> None:
+    install(helper, """echo '{"Username": "<token>", "Secret": "refresh"}'""")
+    assert found(tmp_path, {"credHelpers": {"quay.io": "mine"}}) == Credentials(identity_token="refresh")
+
+
+def test_the_store_is_asked_where_the_entry_has_no_secret(tmp_path: Path, helper: Path) -> None:
+    install(helper, """echo '{"Username": "stored", "Secret": "1"}'""")
+    document = {"auths": {"quay.io": {}}, "credsStore": "mine"}
+    assert found(tmp_path, document).username == "stored"
+    assert found(tmp_path, document | {"auths": {"quay.io": auth("written:2")}}).username == "written"
+
+
+def test_a_helper_that_has_nothing_is_as_no_entry(tmp_path: Path, helper: Path) -> None:
+    install(helper, "echo credentials not found; exit 1")
+    assert found(tmp_path, {"credsStore": "mine"}).is_anonymous
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (None, "is not installed"),
+        ("echo no secret here", "gave an answer for quay.io that is none"),
+        ("echo '{}'", "gave an answer for quay.io that is none"),
+        ("echo '[]'", "gave an answer for quay.io that is none"),
+        (r"printf '\377'", "gave an answer for quay.io that is none"),
+        ("""echo '{"Username": 7, "Secret": "secret"}'""", "gave an answer for quay.io that is none"),
+    ],
+)
+def test_a_helper_that_fails_is_named_and_its_answer_is_not_shown(
+    tmp_path: Path, helper: Path, script: str | None, reason: str
+) -> None:
+    if script:
+        install(helper, script)
+    with pytest.raises(Refused, match=f"docker-credential-mine .*{reason}") as refused:
+        found(tmp_path, {"credHelpers": {"quay.io": "mine"}})
+    assert "secret" not in str(refused.value)
+
+
+def test_a_helper_that_cannot_be_run_is_named(tmp_path: Path, helper: Path) -> None:
+    helper.mkdir()
+    with pytest.raises(Refused, match="docker-credential-mine"):
+        found(tmp_path, {"credHelpers": {"quay.io": "mine"}})
+
+
+@pytest.mark.parametrize("name", ["../../bin/sh", "a b", "-x", ""])
+def test_a_helper_is_a_name_and_not_a_path(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="is not the name of a credential helper"):
+        found(tmp_path, {"credHelpers": {"quay.io": name}})
+
+
+def test_a_given_auth_file_is_searched_alone_and_has_to_be_there(tmp_path: Path) -> None:
+    given = tmp_path / "mine.json"
+    with pytest.raises(UsageError, match=f"there is no auth file {given}"):
+        credentials.auth_files(given, {}, 0)
+    given.touch()
+    (tmp_path / "other.json").touch()
+    environment = {"REGISTRY_AUTH_FILE": str(tmp_path / "other.json"), "HOME": str(tmp_path)}
+    assert credentials.auth_files(given, environment, 0) == (given,)
+    assert credentials.auth_files(None, environment, 0) == (tmp_path / "other.json",)
+
+
+def test_the_default_places_are_those_of_podman_then_docker(tmp_path: Path) -> None:
+    places = [
+        "run/containers/auth.json",
+        "config/containers/auth.json",
+        "docker/config.json",
+        "docker/.dockerconfigjson",
+        "home/.docker/config.json",
+    ]
+    environment = {
+        "HOME": str(tmp_path / "home"),
+        "XDG_RUNTIME_DIR": str(tmp_path / "run"),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "DOCKER_CONFIG": str(tmp_path / "docker"),
+    }
+    assert credentials.auth_files(None, environment, 0) == ()
+    for place in places:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch()
+    assert credentials.auth_files(None, environment, 0) == tuple(tmp_path / place for place in places)
+
+
+def test_a_place_is_not_searched_twice(tmp_path: Path) -> None:
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker/config.json").touch()
+    environment = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    assert credentials.auth_files(None, environment, 0) == (tmp_path / ".docker/config.json",)
+
+
+def test_skopeos_auth_file_holds_an_entry_per_repository_for_this_user_alone(tmp_path: Path) -> None:
+    file = tmp_path / "auth.json"
+    other = Repository("quay.io", "org/other")
+    given = {APP: Credentials("me", "se:cret"), other: Credentials("", "", "token")}
+    credentials.write_auth_file(file, {**given, Repository("quay.io", "open"): Credentials()})
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(json.loads(file.read_text())["auths"]) == ["quay.io/org/app", "quay.io/org/other"]
+    assert {repository: credentials.find(repository, (file,)) for repository in given} == given
