@@ -6,20 +6,23 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recompress import __version__, limits
+from recompress import __version__, limits, plan, results
+from recompress import index as indexing
 from recompress import inspect as inspecting
 from recompress import run as running
+from recompress import verify as verifying
 from recompress.credentials import auth_files
-from recompress.errors import RecompressError, UsageError
+from recompress.errors import RecompressError, UsageError, VerificationFailed
 from recompress.manifest import Platform
 from recompress.progress import reporter
+from recompress.proving import Provers
 from recompress.reference import Reference
 from recompress.registry import Connection, Tls
 from recompress.report import show
@@ -52,6 +55,15 @@ class Verify(StrEnum):
     STRUCTURE = "structure"
 
 
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        envvar="RECOMPRESS_JOBS", min=1, max=32, help="Layers at a time. Default: the CPUs, at most 6."
+    ),
+]
+ResultsDir = Annotated[
+    Path | None, typer.Option(envvar="RECOMPRESS_RESULTS_DIR", help="Where the Tekton results are written.")
+]
 AuthFile = Annotated[
     Path | None, typer.Option(envvar="RECOMPRESS_AUTHFILE", help="Credentials, as of podman login.")
 ]
@@ -101,12 +113,7 @@ def run(
         int | None,
         typer.Option(envvar="RECOMPRESS_LEVEL", min=1, max=20, help="Compression level. Default: skopeo's."),
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            envvar="RECOMPRESS_JOBS", min=1, max=32, help="Layers at a time. Default: the CPUs, at most 6."
-        ),
-    ] = None,
+    jobs: Jobs = None,
     reuse_from: Annotated[
         list[str] | None,
         typer.Option(
@@ -126,10 +133,15 @@ def run(
             "and tables of contents; sound where only trusted pipelines can push to the repository.",
         ),
     ] = Verify.CONTENT,
-    results_dir: Annotated[
-        Path | None,
-        typer.Option(envvar="RECOMPRESS_RESULTS_DIR", help="Where IMAGE_URL, IMAGE_DIGEST, IMAGE_REF go."),
-    ] = None,
+    oci_twin: Annotated[
+        bool,
+        typer.Option(
+            "--oci-twin",
+            envvar="RECOMPRESS_OCI_TWIN",
+            help="Also push the gzip image's manifest as OCI, so that an index can hold both.",
+        ),
+    ] = False,
+    results_dir: ResultsDir = None,
     authfile: AuthFile = None,
     ca_file: CaFile = None,
     tls_verify: TlsVerify = True,
@@ -140,21 +152,22 @@ def run(
 ) -> None:
     """Push the zstd:chunked twin of IMAGE and prove it."""
     with _errors_as_exit_codes(debug), limits.ended_by_signal_or_deadline(timeout):
+        jobs = jobs or limits.default_jobs()
         options = RunOptions(
             image=Reference.parse(image),
             platform=_platform(platform),
             to=_destination(to),
             level=level,
-            jobs=jobs or limits.default_jobs(),
+            jobs=jobs,
             reuse=not no_reuse,
             reuse_from=tuple(map(Reference.parse, (*(reuse_from or ()), *(more_reuse_from or ())))),
-            verify_content=verify is Verify.CONTENT,
+            oci_twin=oci_twin,
             results_dir=results_dir,
             environment=dict(os.environ),
         )
         connection = _connection(authfile, ca_file, tls_verify, attempts)
-        with reporter() as progress:
-            report = running.run(options, connection, progress)
+        with _provers(verify, jobs) as provers, reporter() as progress:
+            report = running.run(options, connection, provers, progress)
         show(report, output)
 
 
@@ -175,6 +188,71 @@ def inspect(
         connection = _connection(authfile, ca_file, tls_verify, attempts)
         with connection.client(reference.repository) as client:
             report = inspecting.inspect(client, reference)
+        show(report, output)
+
+
+@app.command()
+def verify(
+    source: Annotated[str, typer.Argument(help="The gzip image, as registry/repository[:tag]@sha256:…")],
+    result: Annotated[str, typer.Argument(help="Its twin, likewise.")],
+    platform: Annotated[
+        str | None, typer.Option(envvar="RECOMPRESS_PLATFORM", help="Which entry of an index.")
+    ] = None,
+    jobs: Jobs = None,
+    authfile: AuthFile = None,
+    ca_file: CaFile = None,
+    tls_verify: TlsVerify = True,
+    attempts: Attempts = 5,
+    timeout: Timeout = None,
+    output: OutputFormat = Output.TEXT,
+    debug: Debug = False,
+) -> None:
+    """Prove that RESULT holds exactly what SOURCE holds, and that its tables of contents do not lie."""
+    with _errors_as_exit_codes(debug), limits.ended_by_signal_or_deadline(timeout):
+        jobs = jobs or limits.default_jobs()
+        references = Reference.parse(source), Reference.parse(result)
+        connection = _connection(authfile, ca_file, tls_verify, attempts)
+        with Provers(jobs) as provers, reporter() as progress:
+            images = []
+            for reference, is_twin in zip(references, (False, True), strict=True):
+                progress.step(f"reading {reference}")
+                with connection.client(reference.repository) as client:
+                    image = plan.resolve(client, reference, _platform(platform), is_twin=is_twin)
+                images.append(image)
+            report = verifying.compare(connection, provers, *images, jobs=jobs, reporter=progress)
+        show(report, output)
+        if report.all_failures:
+            raise VerificationFailed(f"{result} is not the zstd:chunked twin of {source}")
+
+
+@app.command()
+def index(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Manifests or indexes, each with its digest.")
+    ],
+    to: Annotated[
+        str, typer.Option(envvar="RECOMPRESS_TO", metavar="REPO:TAG", help="What the index is called.")
+    ],
+    results_dir: ResultsDir = None,
+    authfile: AuthFile = None,
+    ca_file: CaFile = None,
+    tls_verify: TlsVerify = True,
+    attempts: Attempts = 5,
+    timeout: Timeout = None,
+    output: OutputFormat = Output.TEXT,
+    debug: Debug = False,
+) -> None:
+    """Push an index of IMAGEs that serves old and new clients: gzip first, annotated zstd behind."""
+    with _errors_as_exit_codes(debug), limits.ended_by_signal_or_deadline(timeout):
+        reference = Reference.parse(to)
+        references = tuple(map(Reference.parse, images))
+        if results_dir:
+            results.check_directory(results_dir)
+        connection = _connection(authfile, ca_file, tls_verify, attempts)
+        with connection.client(reference.repository) as client:
+            report = indexing.assemble(client, reference, references)
+        if results_dir:
+            results.write(results_dir, report.results)
         show(report, output)
 
 
@@ -247,6 +325,10 @@ def _ca_files(path: Path | None) -> tuple[Path, ...]:
     if not path.is_file():
         raise UsageError(f"there is no CA file {path}")
     return (path,)
+
+
+def _provers(verify: Verify, jobs: int) -> AbstractContextManager[Provers | None]:
+    return Provers(jobs) if verify is Verify.CONTENT else nullcontext()
 
 
 def _platform(text: str | None) -> Platform | None:

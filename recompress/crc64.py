@@ -14,6 +14,8 @@ _ONES = (1 << 64) - 1
 _BLOCK = 124 * 1024 // 8 - 8
 """With the 64 bits of the checksum that is 124q bits, where folding pays most; more would leave the cache."""
 
+_MASKS = tuple((1 << (60 << k)) - 1 for k in range(11))
+
 
 def crc64(data: bytes, checksum: int = 0) -> int:
     """The checksum of `data`, or of what `checksum` is of followed by `data`."""
@@ -28,8 +30,9 @@ def _fold(block: memoryview, checksum: int) -> int:
     bits = 8 * len(block) + 64
     rest = int.from_bytes(block, "little") ^ checksum ^ _ONES
     while bits >= 124:
-        q = 1 << ((bits // 124).bit_length() - 1)
-        first = rest & ((1 << 60 * q) - 1)
+        k = (bits // 124).bit_length() - 1
+        q = 1 << k
+        first = rest & _MASKS[k]
         first ^= first << q
         rest = (rest >> 60 * q) ^ first ^ (first << 3 * q)
         bits -= 60 * q

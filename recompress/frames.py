@@ -35,7 +35,7 @@ class Blob:
     """The compressed bytes of a layer in the order they arrive, counted and hashed.
 
     `chunks` may be of any size. `size` is what the descriptor says; any other number of bytes raises
-    VerificationFailed.
+    VerificationFailed. `offset` is where in the blob the next unread byte is.
     """
 
     def __init__(self, chunks: Iterable[bytes], size: int) -> None:
@@ -43,26 +43,21 @@ class Blob:
         self._size = size
         self._received = 0
         self._sha256 = hashlib.sha256()
-        self._buffer = b""
+        self._buffer = memoryview(b"")
         self._start = 0
-
-    @property
-    def offset(self) -> int:
-        """Where in the blob the next unread byte is."""
-        return self._received - len(self._buffer) + self._start
+        self.offset = 0
 
     def peek(self, want: int, end: int) -> memoryview:
         """At least `want` unread bytes, fewer only where `end` comes first, and none beyond `end`."""
-        available = len(self._buffer) - self._start
         left = end - self.offset
-        if available < min(want, left):
+        if self._received - self.offset < min(want, left):
             self._receive(min(want, left))
-            available = len(self._buffer)
-        return memoryview(self._buffer)[self._start : self._start + min(available, left)]
+        return self._buffer[self._start : self._start + left]
 
     def skip(self, count: int) -> None:
-        """Count bytes that `peek` returned as read."""
+        """Count bytes that `peek` returned as read; a negative number gives the last ones back."""
         self._start += count
+        self.offset += count
 
     def finish(self) -> Digest:
         """The digest of all bytes, after the last one was read. There must be no more."""
@@ -72,7 +67,7 @@ class Blob:
 
     def _receive(self, want: int) -> None:
         # Small chunks are gathered, so that no byte is copied over and over while a frame is completed.
-        parts = [self._buffer[self._start :]]
+        parts: list[bytes | memoryview] = [self._buffer[self._start :]]
         available = len(parts[0])
         while available < max(want, _READ_AHEAD):
             chunk = next(self._chunks, None)
@@ -82,7 +77,7 @@ class Blob:
             self._sha256.update(chunk)
             parts.append(chunk)
             available += len(chunk)
-        self._buffer = b"".join(parts)
+        self._buffer = memoryview(b"".join(parts))
         self._start = 0
         if available < want:
             raise VerificationFailed(f"the blob ends after {self._received} of {self._size} bytes")
@@ -123,15 +118,18 @@ class Frames:
         while self._at == len(self._piece):
             if self._decompressor is None:
                 return self._blob.offset
-            self._advance()
+            self._continue(self._decompressor)
         return None
 
     def read(self, limit: int) -> bytes:
         """The next bytes, at most `limit`, of one frame; none only at the end of the last frame."""
         while self._at == len(self._piece):
-            if self._decompressor is None and not self._open():
+            if self._decompressor is not None:
+                self._continue(self._decompressor)
+            elif self._blob.offset == self._end:
                 return b""
-            self._advance()
+            else:
+                self._open()
         at = self._at
         piece = self._piece
         if at == 0 and len(piece) <= limit:
@@ -153,49 +151,36 @@ class Frames:
             missing -= len(data)
         return b"".join(parts)
 
-    def _open(self) -> bool:
+    def _open(self) -> None:
         self._frame_offset = self._blob.offset
-        if self._frame_offset == self._end:
-            return False
-        if bytes(self._blob.peek(4, self._end)[:4]) != _FRAME_MAGIC:
+        data = self._blob.peek(_READ_AHEAD, self._end)
+        if data[:4] != _FRAME_MAGIC:
             raise VerificationFailed(f"there is no zstd frame at offset {self._frame_offset}")
-        self._decompressor = zstd.ZstdDecompressor(options=_OPTIONS)
-        return True
+        # Handing over the bytes of one frame alone saves copying back what belongs to the next ones.
+        self._decompress(zstd.ZstdDecompressor(options=_OPTIONS), data[: _frame_size(data)])
 
-    def _advance(self) -> None:
+    def _continue(self, decompressor: zstd.ZstdDecompressor) -> None:
+        data = self._blob.peek(1, self._end) if decompressor.needs_input else memoryview(b"")
+        if decompressor.needs_input and not data:
+            raise VerificationFailed(f"the zstd frame at offset {self._frame_offset} has no end")
+        self._decompress(decompressor, data)
+
+    def _decompress(self, decompressor: zstd.ZstdDecompressor, data: memoryview) -> None:
         """Decompress one piece of the open frame, which may be empty."""
-        decompressor = self._decompressor
-        if decompressor is None:
-            raise AssertionError("no frame is open")
         try:
-            self._piece = decompressor.decompress(self._input(decompressor), PIECE)
+            piece = decompressor.decompress(data, PIECE)
         except zstd.ZstdError as error:
             raise VerificationFailed(
                 f"the zstd frame at offset {self._frame_offset} cannot be read: {error}"
             ) from None
+        self._blob.skip(len(data) - len(decompressor.unused_data))
+        self._decompressor = None if decompressor.eof else decompressor
+        self._piece = piece
         self._at = 0
-        if decompressor.eof:
-            self._blob.skip(-len(decompressor.unused_data))
-            self._decompressor = None
-        if self._piece:
-            self._sha256.update(self._piece)
-            self.decompressed += len(self._piece)
-            if self.decompressed > self._limit:
-                raise VerificationFailed(f"it decompresses to more than the allowed {self._limit} bytes")
-
-    def _input(self, decompressor: zstd.ZstdDecompressor) -> memoryview | bytes:
-        if not decompressor.needs_input:
-            return b""
-        data = self._blob.peek(1, self._end)
-        if not data:
-            raise VerificationFailed(
-                f"the zstd frame at offset {self._frame_offset} does not end where it should"
-            )
-        if self._blob.offset == self._frame_offset:
-            # Handing over the bytes of one frame alone saves copying back what belongs to the next ones.
-            data = data[: _frame_size(data)]
-        self._blob.skip(len(data))
-        return data
+        self._sha256.update(piece)
+        self.decompressed += len(piece)
+        if self.decompressed > self._limit:
+            raise VerificationFailed(f"it decompresses to more than the allowed {self._limit} bytes")
 
 
 def decompressed(compressed: BinaryIO, length: int, what: str) -> Iterator[bytes]:
@@ -204,8 +189,8 @@ def decompressed(compressed: BinaryIO, length: int, what: str) -> Iterator[bytes
     `what` names it in errors. Raises VerificationFailed for more or fewer bytes than that, for anything
     behind the frame, and for what is no zstd frame.
     """
-    decompressor = zstd.ZstdDecompressor(options=_OPTIONS)
     compressed.seek(0)
+    decompressor = zstd.ZstdDecompressor(options=_OPTIONS)
     left = length
     while not decompressor.eof:
         data = compressed.read(_READ_AHEAD) if decompressor.needs_input else b""

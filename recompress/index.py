@@ -29,35 +29,42 @@ from recompress.report import IndexEntry, IndexReport
 
 log = logging.getLogger(__name__)
 
+_MOST_RESULT_BYTES = 4096 - 256
+"""The termination message of a Task has 4,096 bytes, and Tekton's own entries take some of them."""
+
 _ZSTD = frozenset({Compression.ZSTD, Compression.ZSTD_CHUNKED})
 
 
-def assemble(
-    client: RepositoryClient, to: Reference, images: tuple[Reference, ...], most_result_bytes: int
-) -> IndexReport:
+def assemble(client: RepositoryClient, to: Reference, images: tuple[Reference, ...]) -> IndexReport:
     """Push an index of `images` (manifests, or indexes that are flattened) and tag it as `to`.
 
     The same images in the same order give the same digest. Raises UsageError for images without
-    a digest or of another repository, and where the results would be more than
-    `most_result_bytes`; Unsupported for images that cannot be in one index. Then nothing is pushed.
+    a digest or of another repository, and where the results would not fit into a Task's;
+    Unsupported for images that cannot be in one index. Then nothing is pushed.
     """
     tag = _checked_tag(to, images)
     entries = _ordered(_without_duplicates(_entries(client, images)))
     content = _document(entries)
     digest = Digest.of(content)
     results = _results(to, digest, entries)
-    size = len(json.dumps(results))
-    if size > most_result_bytes:
-        raise UsageError(
-            f"the results of {len(entries)} entries are {size} bytes, and only {most_result_bytes} fit into "
-            "a Task's termination message: make an index of fewer platforms, or use a shorter repository name"
-        )
+    _check_size(results)
     served = Served(content, MediaType.OCI_INDEX)
     client.put_manifest(digest, served)
     if client.manifest(digest).content != content:
         raise VerificationFailed(f"the registry does not give back the index {digest} as it was pushed")
     client.tag(tag, served)
     return IndexReport(to.with_digest(digest), tuple(entries), results)
+
+
+def _check_size(results: Mapping[str, str]) -> None:
+    # How Tekton's entrypoint writes them (pkg/result, RunResult), in the order of its fields.
+    message = [{"key": name, "value": value, "type": 1} for name, value in results.items()]
+    size = len(json.dumps(message, separators=(",", ":")))
+    if size > _MOST_RESULT_BYTES:
+        raise UsageError(
+            f"the results would be {size} bytes, and {_MOST_RESULT_BYTES} fit into a Task's termination "
+            "message: make an index of fewer platforms, or use a shorter repository name"
+        )
 
 
 def _checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:

@@ -40,11 +40,14 @@ class Image:
         return self.config.platform
 
 
-def resolve(client: RepositoryClient, reference: Reference, platform: Platform | None) -> Image:
+def resolve(
+    client: RepositoryClient, reference: Reference, platform: Platform | None, *, is_twin: bool = False
+) -> Image:
     """Read the image that `reference` names, by its digest.
 
     An index is looked through for `platform`; a single manifest has to be for it where it is
-    given. Raises UsageError without a digest, Unsupported for what has no twin.
+    given. In an index that mixes both, the gzip image is taken, with `is_twin` the zstd:chunked
+    one. Raises UsageError without a digest, Unsupported for what has no twin.
     """
     if reference.digest is None:
         raise UsageError(
@@ -53,7 +56,7 @@ def resolve(client: RepositoryClient, reference: Reference, platform: Platform |
         )
     found = read(client, reference.digest, reference)
     if isinstance(found, Index):
-        return _from_index(client, found, reference, platform)
+        return _from_index(client, found, reference, platform, is_twin)
     image = check_image(client, found, reference)
     if platform and not _is_for(image.platform, platform):
         raise Unsupported(f"{reference} is an image for {image.platform}, not for {platform}")
@@ -103,7 +106,7 @@ def is_attestation(entry: Descriptor) -> bool:
 
 
 def _from_index(
-    client: RepositoryClient, index: Index, reference: Reference, platform: Platform | None
+    client: RepositoryClient, index: Index, reference: Reference, platform: Platform | None, is_twin: bool
 ) -> Image:
     has = ", ".join(map(str, platforms(index))) or "none"
     if platform is None:
@@ -112,8 +115,8 @@ def _from_index(
     if not entries:
         raise Unsupported(f"{reference} has no image for {platform}; it has {has}")
     images = [_entry_image(client, entry, reference, platform) for entry in entries]
-    # In an index that mixes both, the gzip image is the source, whatever the order.
-    return min(images, key=_zstd_layers)
+    # Whatever the order: which one is meant is told by what is in it.
+    return next((image for image in images if image.manifest.is_zstd_chunked is is_twin), images[0])
 
 
 def _entry_image(

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from rich.console import Console
@@ -46,7 +46,7 @@ class Reporter(Protocol):
 class _Work:
     done: int
     total: int
-    started: float = field(default_factory=time.monotonic)
+    started: float
 
     @property
     def speed(self) -> float:
@@ -73,7 +73,7 @@ class PlainReporter:
         with self._lock:
             work = self._work.get(title)
             if work is None:
-                self._work[title] = _Work(done, total)
+                self._work[title] = _Work(done, total, time.monotonic())
                 self._write(f"{title}: started, {decimal(total)}")
             else:
                 work.done, work.total = done, total

@@ -14,20 +14,27 @@ from recompress.reference import Digest, Repository
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What Tekton Chains signs (URL and digest), and what builds the index (reference)."""
+    """What Tekton Chains signs (URL and digest), and what builds the index (references).
+
+    `oci_twin` is the gzip image as an OCI manifest, where it was asked for.
+    """
 
     repository: Repository
     tag: str | None
     digest: Digest
+    oci_twin: Digest | None = None
 
     def files(self) -> Mapping[str, str]:
         """File name and content of each result."""
         tag = f":{self.tag}" if self.tag else ""
-        return {
+        files = {
             "IMAGE_URL": f"{self.repository}{tag}",
             "IMAGE_DIGEST": str(self.digest),
             "IMAGE_REF": f"{self.repository}@{self.digest}",
         }
+        if self.oci_twin:
+            files["OCI_IMAGE_REF"] = f"{self.repository}@{self.oci_twin}"
+        return files
 
 
 def check_directory(directory: Path) -> None:

@@ -9,18 +9,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from recompress import blobcache, plan, results, reuse, skopeo, twin, verify
+from recompress import blobcache, plan, proving, results, reuse, skopeo, twin, verify
 from recompress.blobcache import Offer, UnknownCache
-from recompress.errors import RecompressError
+from recompress.errors import RecompressError, UsageError, VerificationFailed
 from recompress.manifest import Descriptor, Manifest, MediaType, Platform
 from recompress.plan import Image
 from recompress.progress import Reporter
+from recompress.proving import Claim, Provers
 from recompress.reference import Digest, Reference
 from recompress.registry import Connection, RepositoryClient, Served, retrying
 from recompress.report import Action, LayerReport, RunReport, Warnings
 from recompress.results import Results
 from recompress.reuse import Place
-from recompress.verify import Claim
 from recompress.workspace import Workspace, workspace
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class RunOptions:
     jobs: int
     reuse: bool
     reuse_from: tuple[Reference, ...]
-    verify_content: bool
+    oci_twin: bool
     results_dir: Path | None
     environment: Mapping[str, str]
 
@@ -48,21 +48,30 @@ class _Run:
 
     options: RunOptions
     connection: Connection
+    provers: Provers | None
     reporter: Reporter
     origin: RepositoryClient
     client: RepositoryClient
     source: Image
 
 
-def run(options: RunOptions, connection: Connection, reporter: Reporter) -> RunReport:
+def run(
+    options: RunOptions, connection: Connection, provers: Provers | None, reporter: Reporter
+) -> RunReport:
     """Push the zstd:chunked twin of an image, prove it, tag it, write the results.
 
-    Raises a RecompressError, and then there are no results.
+    Without `provers` the proof is of the structure alone. Raises a RecompressError, and then there
+    are no results.
     """
     began = time.monotonic()
     skopeo.probe()
     if options.results_dir:
         results.check_directory(options.results_dir)
+    if options.oci_twin and options.to and options.to.repository != options.image.repository:
+        raise UsageError(
+            f"--oci-twin goes beside the gzip layers, which are not in {options.to.repository}: "
+            "leave --to away, or choose a tag only"
+        )
     with ExitStack() as stack:
         warnings = stack.enter_context(Warnings())
         reporter.step(f"reading {options.image}")
@@ -71,7 +80,7 @@ def run(options: RunOptions, connection: Connection, reporter: Reporter) -> RunR
         client = stack.enter_context(
             connection.client(options.to.repository if options.to else origin.repository)
         )
-        this = _Run(options, connection, reporter, origin, client, source)
+        this = _Run(options, connection, provers, reporter, origin, client, source)
         if source.manifest.is_zstd_chunked:
             named, layers = _keep(this)
         else:
@@ -87,7 +96,8 @@ def _keep(this: _Run) -> tuple[Results, tuple[LayerReport, ...]]:
     """There is nothing to do for a source that is zstd:chunked, but its digest is handed out too."""
     manifest = this.source.manifest
     _prove(this, this.origin, manifest, {})
-    named = Results(this.origin.repository, this.options.image.tag, manifest.digest)
+    oci_twin = manifest.digest if this.options.oci_twin else None
+    named = Results(this.origin.repository, this.options.image.tag, manifest.digest, oci_twin)
     return named, _layers(this, manifest, {}, {})
 
 
@@ -108,7 +118,8 @@ def _recompress(this: _Run) -> tuple[Results, tuple[LayerReport, ...]]:
         _move_cache_tag(this, result)
     layers = _layers(this, result, offers, copied.seconds)
     _warn(source, offers, layers)
-    return Results(client.repository, tag, result.digest), layers
+    oci_twin = twin.push_oci(client, source.manifest) if options.oci_twin else None
+    return Results(client.repository, tag, result.digest, oci_twin), layers
 
 
 def _offer(this: _Run, space: Workspace) -> dict[Digest, Offer]:
@@ -142,15 +153,27 @@ def _places(this: _Run, stack: ExitStack) -> list[Place]:
 
 
 def _proven(this: _Run, found: Mapping[Digest, Offer]) -> dict[Digest, Offer]:
-    if not this.options.verify_content:
+    if this.provers is None:
         return dict(found)
     this.reporter.step(f"proving {len(found)} layers that exist already")
-    claims = {Claim(offer.repository, offer.layer, diff_id): diff_id for diff_id, offer in found.items()}
-    failures = verify.content(this.connection, claims, this.options.jobs, this.reporter)
-    for claim, error in failures.items():
-        origin = found[claim.diff_id].origin
-        log.warning("layer %s of %s is not reused: %s", claim.layer.digest, origin, error)
-    return {diff_id: found[diff_id] for claim, diff_id in claims.items() if claim not in failures}
+    bounds = _most_uncompressed(this.source)
+    claims = {
+        Claim(offer.repository, offer.layer, diff_id, bounds[diff_id]): offer
+        for diff_id, offer in found.items()
+    }
+    proven: dict[Digest, Offer] = {}
+    for claim, outcome in this.provers.prove(this.connection, claims, this.reporter).items():
+        if isinstance(outcome, VerificationFailed):
+            log.warning("not reused from %s: %s", claims[claim].origin, outcome)
+        else:
+            proven[claim.diff_id] = claims[claim]
+    return proven
+
+
+def _most_uncompressed(source: Image) -> dict[Digest, int]:
+    """By diff_id, the most bytes that a layer can be uncompressed, so that no bomb keeps a run busy."""
+    layers = zip(source.config.diff_ids, source.manifest.layers, strict=True)
+    return {diff_id: proving.most_uncompressed(layer) for diff_id, layer in layers}
 
 
 def _copy(this: _Run, space: Workspace) -> skopeo.Copied:
@@ -198,18 +221,19 @@ def _prove(this: _Run, client: RepositoryClient, manifest: Manifest, proven: Map
     this.reporter.step("verifying the structure of the result")
     source, jobs = this.source, this.options.jobs
     verify.structure(client, source.manifest, source.config, manifest, jobs)
-    if not this.options.verify_content:
+    if this.provers is None:
         return
+    bounds = _most_uncompressed(source)
     claims = [
-        Claim(client.repository, layer, diff_id)
+        Claim(client.repository, layer, diff_id, bounds[diff_id])
         for diff_id, layer in zip(source.config.diff_ids, manifest.layers, strict=True)
         if not _is_offer(proven.get(diff_id), layer)
     ]
     if claims:
         this.reporter.step(f"verifying the content of {len(claims)} layers")
-    failures = verify.content(this.connection, claims, jobs, this.reporter)
-    for error in failures.values():
-        raise error
+    for outcome in this.provers.prove(this.connection, claims, this.reporter).values():
+        if isinstance(outcome, VerificationFailed):
+            raise outcome
 
 
 def _is_offer(offer: Offer | None, layer: Descriptor) -> bool:

@@ -68,8 +68,8 @@ def probe(executable: str = "skopeo") -> None:
             timeout=_PROBE_SECONDS,
             check=False,
         )
-    except (FileNotFoundError, PermissionError):
-        raise SkopeoUnusable("skopeo is not installed: install skopeo 1.21 or newer") from None
+    except OSError as error:
+        raise _unusable(error) from None
     except subprocess.TimeoutExpired:
         raise SkopeoUnusable(f"skopeo gave no answer within {_PROBE_SECONDS} s") from None
     if _FORCE not in answer.stdout:
@@ -140,6 +140,10 @@ def copy(command: list[str], space: Workspace, progress: Callable[[str, int | No
     return Copied(pushed, seconds)
 
 
+def _unusable(error: OSError) -> SkopeoUnusable:
+    return SkopeoUnusable(f"skopeo cannot be run ({error.strerror}): install skopeo 1.21 or newer")
+
+
 @contextmanager
 def _running(
     command: list[str], environment: Mapping[str, str], stderr: int
@@ -157,8 +161,8 @@ def _running(
                 stderr=stderr,
                 env=dict(environment),
             )
-        except (FileNotFoundError, PermissionError):
-            raise SkopeoUnusable("skopeo is not installed: install skopeo 1.21 or newer") from None
+        except OSError as error:
+            raise _unusable(error) from None
         finally:
             os.close(theirs)
         try:

@@ -3,16 +3,58 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from recompress.errors import Unsupported, VerificationFailed
-from recompress.manifest import Config, Index, Manifest, MediaType, parse_config, parse_manifest
+from recompress.manifest import (
+    Config,
+    Descriptor,
+    Index,
+    Manifest,
+    MediaType,
+    parse_config,
+    parse_manifest,
+)
 from recompress.reference import Digest
 from recompress.registry import RepositoryClient, Served
+
+_OCI_TYPES: Mapping[str, str] = {
+    MediaType.DOCKER_CONFIG: MediaType.OCI_CONFIG,
+    MediaType.DOCKER_LAYER: MediaType.OCI_LAYER,
+    MediaType.DOCKER_LAYER_GZIP: MediaType.OCI_LAYER_GZIP,
+    MediaType.DOCKER_LAYER_ZSTD: MediaType.OCI_LAYER_ZSTD,
+}
 
 
 def default_tag(source: Manifest) -> str:
     """The tag under which anyone finds the twin from the digest of its source."""
     return f"sha256-{source.digest.hex}.zstd-chunked"
+
+
+def oci_tag(source: Manifest) -> str:
+    """The tag of the OCI twin of a Docker v2s2 manifest."""
+    return f"sha256-{source.digest.hex}.oci"
+
+
+def push_oci(client: RepositoryClient, source: Manifest) -> Digest:
+    """Push a Docker v2s2 manifest as an OCI one: the same layers and config, nothing recompressed.
+
+    Returns its digest; that of the source where that is an OCI manifest already.
+    """
+    if source.media_type == MediaType.OCI_MANIFEST:
+        return source.digest
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MediaType.OCI_MANIFEST,
+        "config": _as_oci(source.config),
+        "layers": [_as_oci(layer) for layer in source.layers],
+    }
+    content = json.dumps(document, separators=(",", ":")).encode()
+    served, digest = Served(content, MediaType.OCI_MANIFEST), Digest.of(content)
+    client.put_manifest(digest, served)
+    read_back(client, digest)
+    client.tag(oci_tag(source), served)
+    return digest
 
 
 def read_back(client: RepositoryClient, digest: Digest) -> Manifest:
@@ -47,12 +89,13 @@ def with_config(client: RepositoryClient, pushed: Manifest, config: Config) -> M
         )
     client.put_config(config.content)
     document = json.loads(pushed.content)
-    document["config"] = {
-        "mediaType": MediaType.OCI_CONFIG,
-        "digest": str(config.digest),
-        "size": len(config.content),
-    }
+    document["config"] = _as_oci(Descriptor(MediaType.OCI_CONFIG, config.digest, len(config.content)))
     content = json.dumps(document, separators=(",", ":")).encode()
     digest = Digest.of(content)
     client.put_manifest(digest, Served(content, MediaType.OCI_MANIFEST))
     return read_back(client, digest)
+
+
+def _as_oci(blob: Descriptor) -> dict[str, str | int]:
+    media_type = _OCI_TYPES.get(blob.media_type, blob.media_type)
+    return {"mediaType": media_type, "digest": str(blob.digest), "size": blob.size}

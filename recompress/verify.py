@@ -1,4 +1,4 @@
-"""Proof that a twin is the same image: of its structure here, of its content in `content`.
+"""Proof that a twin is the same image: of its structure here, of its content in `proving`.
 
 Usable as a library: it needs a client for the repository that holds the twin, the source image
 and the twin's manifest, and raises VerificationFailed where anything is not as it must be.
@@ -7,26 +7,46 @@ and the twin's manifest, and raises VerificationFailed where anything is not as 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
+from recompress.chunked import Layout
 from recompress.errors import VerificationFailed
 from recompress.manifest import (
     CHUNKED_ANNOTATIONS,
-    TOC_CHECKSUM,
-    TOC_POSITION,
     Compression,
     Config,
     Descriptor,
     Manifest,
     MediaType,
 )
+from recompress.plan import Image
 from recompress.progress import Reporter
-from recompress.reference import Digest, Repository
+from recompress.proving import Claim, Provers
 from recompress.registry import Connection, RepositoryClient
+from recompress.report import LayerVerdict, VerifyReport
 
 log = logging.getLogger(__name__)
+
+
+def compare(
+    connection: Connection, provers: Provers, source: Image, result: Image, *, jobs: int, reporter: Reporter
+) -> VerifyReport:
+    """Prove that `result` is the zstd:chunked twin of `source`; all that is wrong is in the report."""
+    failures: list[str] = []
+    with connection.client(result.reference.repository) as client:
+        try:
+            structure(client, source.manifest, source.config, result.manifest, jobs)
+        except VerificationFailed as error:
+            failures.append(str(error))
+    claims = [
+        Claim(result.reference.repository, layer, diff_id)
+        for diff_id, layer in zip(source.config.diff_ids, result.manifest.layers, strict=False)
+        if layer.compression is Compression.ZSTD_CHUNKED
+    ]
+    reporter.step(f"verifying the content of {len(claims)} layers")
+    outcomes = provers.prove(connection, claims, reporter)
+    verdicts = tuple(LayerVerdict(claim.diff_id, claim.layer, outcomes[claim]) for claim in claims)
+    return VerifyReport(source, result, verdicts, tuple(failures))
 
 
 def structure(client: RepositoryClient, source: Manifest, config: Config, twin: Manifest, jobs: int) -> None:
@@ -53,22 +73,6 @@ def structure(client: RepositoryClient, source: Manifest, config: Config, twin: 
             "so zstd:chunked saves them nothing there",
             client.repository.registry,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """That a zstd:chunked layer in a repository is what a diff_id stands for."""
-
-    repository: Repository
-    layer: Descriptor
-    diff_id: Digest
-
-
-def content(
-    connection: Connection, claims: Iterable[Claim], jobs: int, reporter: Reporter
-) -> dict[Claim, VerificationFailed]:
-    """Prove claims by reading each layer once; returns those that do not hold, with the reason."""
-    return {}
 
 
 def _same_shape(source: Manifest, twin: Manifest, config: Config) -> None:
@@ -103,25 +107,14 @@ def _same_config(client: RepositoryClient, config: Config, twin: Manifest) -> No
 
 def _toc_has_its_checksum(client: RepositoryClient, layer: Descriptor) -> bool:
     """Raise VerificationFailed unless it has; returns whether the registry honoured the range."""
-    offset, length = toc_position(layer)
-    found, honoured = client.blob_range_sha256(layer.digest, offset, length)
-    expected = layer.annotations[TOC_CHECKSUM]
-    if str(found) != expected:
+    try:
+        layout = Layout.of(layer)
+    except VerificationFailed as error:
+        raise VerificationFailed(f"layer {layer.digest}: {error}") from None
+    found, honoured = client.blob_range_sha256(layer.digest, layout.toc.offset, layout.toc.length)
+    if found != layout.toc_checksum:
         raise VerificationFailed(
             f"the table of contents of layer {layer.digest} has the digest {found}, "
-            f"and its annotation says {expected:.100}"
+            f"and its annotation says {layout.toc_checksum}"
         )
     return honoured
-
-
-def toc_position(layer: Descriptor) -> tuple[int, int]:
-    """Offset and compressed length of the table of contents, both inside the blob."""
-    numbers = layer.annotations[TOC_POSITION].split(":")
-    if len(numbers) != 4 or not all(n.isascii() and n.isdecimal() and len(n) < 20 for n in numbers):
-        raise VerificationFailed(
-            f"layer {layer.digest} has the {TOC_POSITION} {layer.annotations[TOC_POSITION]!r:.100}"
-        )
-    offset, length = int(numbers[0]), int(numbers[1])
-    if length == 0 or offset + length > layer.size:
-        raise VerificationFailed(f"the table of contents of layer {layer.digest} lies outside of the layer")
-    return offset, length

@@ -1,0 +1,165 @@
+"""The proof by content of several layers at once, each core at work on one.
+
+The proof is arithmetic in Python, so threads would wait for each other; these are processes. They
+are forked before the program has any threads, which makes that safe and costs no start-up.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from ctypes import c_uint64
+from dataclasses import dataclass
+from multiprocessing.sharedctypes import RawArray
+from typing import BinaryIO, cast
+
+from recompress.chunked import Layout, Section
+from recompress.content import MAX_UNCOMPRESSED, LayerProof, prove_layer
+from recompress.errors import Unavailable, VerificationFailed
+from recompress.manifest import Compression, Descriptor
+from recompress.progress import Reporter
+from recompress.reference import Digest, Repository
+from recompress.registry import Connection, RepositoryClient, retrying
+
+log = logging.getLogger(__name__)
+
+_SLOTS = 1024
+_POLL_SECONDS = 0.5
+_SPOOLED_BYTES = 4 * 1024 * 1024
+_PR_SET_PDEATHSIG = 1
+
+_done = RawArray(c_uint64, _SLOTS)
+"""Bytes read of each layer under way, written by the workers and read for the progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That a zstd:chunked layer in a repository is what a diff_id stands for.
+
+    `max_uncompressed` is the most bytes it may decompress to.
+    """
+
+    repository: Repository
+    layer: Descriptor
+    diff_id: Digest
+    max_uncompressed: int = MAX_UNCOMPRESSED
+
+
+class Provers:
+    """Processes that prove claims. Make them before any thread is started; they end with the `with`."""
+
+    def __init__(self, jobs: int) -> None:
+        self._executor = ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"), _start_worker)
+        # The first piece of work makes the executor fork all of its workers.
+        self._executor.submit(os.getpid).result()
+
+    def __enter__(self) -> Provers:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+        self._executor.shutdown(wait=kind is None, cancel_futures=True)
+
+    def prove(
+        self, connection: Connection, claims: Iterable[Claim], reporter: Reporter
+    ) -> dict[Claim, LayerProof | VerificationFailed]:
+        """Read each layer once and prove it; returns what came of each claim.
+
+        Raises Refused, NotFound or Unavailable where a layer cannot be read.
+        """
+        pending: dict[Future[LayerProof], tuple[int, Claim]] = {}
+        outcomes: dict[Claim, LayerProof | VerificationFailed] = {}
+        for number, claim in enumerate(dict.fromkeys(claims)):
+            slot = number % _SLOTS
+            _done[slot] = 0
+            pending[self._executor.submit(_prove, connection, claim, slot)] = (slot, claim)
+        while pending:
+            ended, _ = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
+            for slot, claim in pending.values():
+                if _done[slot]:
+                    reporter.update(_title(claim), _done[slot], claim.layer.size)
+            for future in ended:
+                _, claim = pending.pop(future)
+                outcomes[claim] = outcome = _outcome(future)
+                is_proven = isinstance(outcome, LayerProof)
+                reporter.finish(_title(claim), "proven" if is_proven else "failed")
+        return outcomes
+
+
+def most_uncompressed(source: Descriptor) -> int:
+    """The most bytes that what is in a source layer can be: deflate packs no more than 1032 into one."""
+    match source.compression:
+        case Compression.UNCOMPRESSED:
+            return source.size
+        case Compression.GZIP:
+            return min(MAX_UNCOMPRESSED, 1032 * source.size)
+        case _:
+            return MAX_UNCOMPRESSED
+
+
+def _title(claim: Claim) -> str:
+    return f"proof of {claim.layer.digest.short}"
+
+
+def _outcome(future: Future[LayerProof]) -> LayerProof | VerificationFailed:
+    try:
+        return future.result()
+    except VerificationFailed as error:
+        return error
+    except BrokenProcessPool:
+        raise Unavailable(
+            "a process that proves a layer was killed, most likely for want of memory: "
+            "allow more of it, or lower --jobs"
+        ) from None
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Ctrl-C reaches all processes of a terminal; the parent says what there is to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A killed parent must leave nothing behind, and a forked worker never sees its pipe closed.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _prove(connection: Connection, claim: Claim, slot: int) -> LayerProof:
+    with connection.client(claim.repository) as client:
+        return retrying(connection.attempts)(_prove_once, client, claim, slot)
+
+
+def _prove_once(client: RepositoryClient, claim: Claim, slot: int) -> LayerProof:
+    digest = claim.layer.digest
+    try:
+        layout = Layout.of(claim.layer)
+    except VerificationFailed as error:
+        raise VerificationFailed(f"layer {digest}: {error}") from None
+    with (
+        _fetched(client, digest, layout.toc) as toc,
+        _fetched(client, digest, layout.tar_split) as tar_split,
+        client.blob(digest) as chunks,
+    ):
+        counted = _counted(chunks, slot)
+        return prove_layer(claim.layer, claim.diff_id, counted, toc, tar_split, claim.max_uncompressed)
+
+
+def _fetched(client: RepositoryClient, digest: Digest, section: Section) -> BinaryIO:
+    file = cast(BinaryIO, tempfile.SpooledTemporaryFile(_SPOOLED_BYTES))  # noqa: SIM115 the caller closes it
+    with client.blob_range(digest, section.offset, section.length) as (chunks, _):
+        for chunk in chunks:
+            file.write(chunk)
+    return file
+
+
+def _counted(chunks: Iterator[bytes], slot: int) -> Iterator[bytes]:
+    _done[slot] = 0
+    for chunk in chunks:
+        _done[slot] += len(chunk)
+        yield chunk
