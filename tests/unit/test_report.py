@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from recompress.manifest import (
+    Compression,
+    Descriptor,
+    Manifest,
+    MediaType,
+    Platform,
+    parse_config,
+    parse_manifest,
+)
+from recompress.plan import Image
+from recompress.reference import Digest, Reference
+from recompress.report import (
+    Action,
+    InspectedImage,
+    InspectReport,
+    LayerReport,
+    RunReport,
+    Warnings,
+    compression,
+    show,
+)
+from tests import images
+
+DIFF_IDS = [Digest.of(b"first"), Digest.of(b"second")]
+SOURCE = Reference.parse("quay.io/org/app")
+TWIN_DIGEST = Digest.of(b"twin")
+CHUNKED = images.chunked_annotations()
+
+
+def blob(media_type: str, size: int, annotations: dict[str, str] | None = None) -> Descriptor:
+    return Descriptor(media_type, Digest.of(str(size).encode()), size, annotations or {})
+
+
+def image() -> Image:
+    config = images.config(list(map(str, DIFF_IDS)))
+    manifest = parse_manifest(images.manifest(config), MediaType.OCI_MANIFEST)
+    assert isinstance(manifest, Manifest)
+    return Image(SOURCE.with_digest(manifest.digest), manifest, parse_config(config))
+
+
+def report(*warnings: str) -> RunReport:
+    layers = (
+        LayerReport(
+            DIFF_IDS[0],
+            blob(MediaType.OCI_LAYER_GZIP, 50_000_000),
+            blob(MediaType.OCI_LAYER_ZSTD, 45_000_000, CHUNKED),
+            Action.COMPRESSED,
+            None,
+            12.34567,
+        ),
+        LayerReport(
+            DIFF_IDS[1],
+            blob(MediaType.OCI_LAYER, 1_000_000),
+            blob(MediaType.OCI_LAYER_ZSTD, 500_000, CHUNKED),
+            Action.REUSED,
+            "quay.io/org/base:1",
+            None,
+        ),
+    )
+    twin = Reference(SOURCE.repository, "a-tag", TWIN_DIGEST)
+    return RunReport(image(), twin, layers, 15.04, {"IMAGE_DIGEST": str(TWIN_DIGEST)}, warnings)
+
+
+def shown(capsys: pytest.CaptureFixture[str], output: str, *warnings: str) -> str:
+    show(report(*warnings), output)
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def test_the_table_has_layer_from_to_sizes_seconds_the_total_and_both_digests(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = [line.split() for line in shown(capsys, "text").splitlines()]
+    assert ["│", DIFF_IDS[0].short, "│", "gzip", "│", "zstd:chunked", "│", "compressed", "│",
+            "50.0", "MB", "│", "45.0", "MB", "│", "12.3", "│"] in lines  # fmt: skip
+    assert ["│", "total", "│", "│", "│", "│", "51.0", "MB", "│", "45.5", "MB", "│", "15.0", "│"] in lines
+    assert ["source", f"quay.io/org/app@{image().manifest.digest}"] in lines
+    assert ["twin", f"quay.io/org/app:a-tag@{TWIN_DIGEST}"] in lines
+
+
+def test_no_line_of_a_report_in_a_log_is_cut_or_wrapped(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    text = shown(capsys, "text", "a long warning " * 30)
+    assert "…" not in text
+    assert f"twin    quay.io/org/app:a-tag@{TWIN_DIGEST}\n" in text
+    assert ("a long warning " * 30).strip() in text
+
+
+def test_a_warning_stands_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, "text", "mind [this]").rstrip().endswith("warning: mind [this]")
+
+
+def test_the_json_report_has_all_that_the_table_has_in_bytes_and_seconds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    document = json.loads(shown(capsys, "json", "mind this"))
+    assert document["outcome"] == "recompressed"
+    assert document["platform"] == "linux/amd64"
+    assert document["image_id"] == str(image().config.digest)
+    assert document["source_digest"] == str(image().manifest.digest)
+    assert document["twin_digest"] == str(TWIN_DIGEST)
+    assert (document["source_size"], document["twin_size"]) == (51_000_000, 45_500_000)
+    assert document["warnings"] == ["mind this"]
+    assert document["results"] == {"IMAGE_DIGEST": str(TWIN_DIGEST)}
+    first = document["layers"][0]
+    assert first["diff_id"] == str(DIFF_IDS[0])
+    assert first["seconds"] == 12.346
+    assert first["from"] == {
+        "digest": str(Digest.of(b"50000000")),
+        "media_type": MediaType.OCI_LAYER_GZIP,
+        "compression": "gzip",
+        "chunked": False,
+        "size": 50_000_000,
+    }
+    assert first["to"]["compression"] == "zstd:chunked"
+    assert first["to"]["chunked"] is True
+
+
+def test_a_source_that_is_its_own_twin_is_reported_as_nothing_done(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    same = image()
+    unchanged = RunReport(same, same.reference, (), 0.1, {}, ())
+    show(unchanged, "text")
+    assert "already zstd:chunked, nothing was pushed" in capsys.readouterr().out
+    assert json.loads(unchanged.as_json())["outcome"] == "already zstd:chunked"
+
+
+def test_inspect_shows_a_section_per_manifest(capsys: pytest.CaptureFixture[str]) -> None:
+    layers = (blob(MediaType.OCI_LAYER_GZIP, 1000), blob(MediaType.OCI_LAYER_ZSTD, 3000, CHUNKED))
+    amd64 = InspectedImage(Digest.of(b"1"), MediaType.OCI_MANIFEST, Platform("linux", "amd64"), layers)
+    other = InspectedImage(Digest.of(b"2"), MediaType.OCI_MANIFEST, None, (), "attestation")
+    inspected = InspectReport(SOURCE, True, (amd64, other))
+    show(inspected, "text")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["│", "linux/amd64", "│", Digest.of(b"1").short, "│", layers[0].digest.short, "│",
+            "gzip", "│", "no", "│", "1.0", "kB", "│"] in lines  # fmt: skip
+    assert [
+        "│",
+        "│",
+        "│",
+        layers[1].digest.short,
+        "│",
+        "zstd:chunked",
+        "│",
+        "yes",
+        "│",
+        "3.0",
+        "kB",
+        "│",
+    ] in lines
+    assert ["│", "│", "│", "total", "│", "│", "│", "4.0", "kB", "│"] in lines
+    assert ["│", "│", Digest.of(b"2").short, "│", "│", "attestation", "│", "│", "│"] in lines
+    document = json.loads(inspected.as_json())
+    assert document["index"] is True
+    assert [entry["platform"] for entry in document["manifests"]] == ["linux/amd64", None]
+    assert document["manifests"][0]["size"] == 4000
+    assert document["manifests"][1]["note"] == "attestation"
+
+
+def test_a_layer_of_an_unknown_kind_is_shown_by_its_media_type() -> None:
+    assert compression(blob("application/x", 1)) == "application/x"
+    assert compression(blob(MediaType.OCI_LAYER_ZSTD, 1)) == Compression.ZSTD
+
+
+def test_warnings_are_gathered_while_the_run_lasts_and_no_longer() -> None:
+    log = logging.getLogger("recompress.somewhere")
+    with Warnings() as warnings:
+        log.warning("mind %s", "this")
+        log.info("not that")
+    log.warning("too late")
+    assert warnings.texts == ["mind this"]
