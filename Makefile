@@ -1,0 +1,33 @@
+# The two commands to start with are "make demo" and "make test". Both install what is missing, a
+# container engine included, and clean up after themselves.
+
+.PHONY: help demo test test-unit lint image pin clean
+
+help: ## Show this
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+demo: ## From a gzip image to its zstd:chunked twin, step by step
+	@hack/engine.sh hack/demo.sh
+
+test: ## All tests; T="-k name" passes options on to pytest
+	@hack/engine.sh hack/test.sh $(T)
+
+test-unit: ## The tests that need no container engine, in seconds
+	@hack/venv.sh
+	@.venv/bin/python -m pytest $(T) tests/unit
+
+lint: ## Format, lint and types of Python, and the shell scripts
+	@hack/venv.sh
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/shellcheck .ci/run hack/*.sh
+
+image: ## Build the task image, localhost/recompress:dev
+	@hack/engine.sh hack/images.sh task
+
+pin: ## Name a released task image in task.yaml: IMAGE=registry/repository@sha256:…
+	@hack/pin.sh "$(IMAGE)"
+
+clean: ## Remove everything that was built
+	@hack/clean.sh

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# clean.sh: remove all that was made here: files, and images where there is an engine.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis ./*.egg-info
+find . -name __pycache__ -prune -exec rm -rf {} +
+docker info >/dev/null 2>&1 || exit 0
+for image in localhost/recompress:dev recompress-{test,registry,runtime,base:forky}; do
+    docker image rm "$image" >/dev/null 2>&1 || true
+done
