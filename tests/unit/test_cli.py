@@ -23,6 +23,7 @@ from recompress.errors import (
     UsageError,
     VerificationFailed,
 )
+from recompress.limits import Terminated
 from recompress.manifest import Platform
 from recompress.reference import Digest, Reference
 from recompress.registry import Tls
@@ -139,7 +140,7 @@ def test_a_stack_trace_is_shown_only_with_debug(command: Command, monkeypatch: p
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (cli.limits.Terminated(), 143, "error: terminated by a signal; no results were written\n"),
+        (Terminated(), 143, "error: terminated by a signal; no results were written\n"),
         (KeyboardInterrupt(), 130, "error: interrupted; no results were written\n"),
     ],
 )

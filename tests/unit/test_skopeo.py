@@ -78,13 +78,13 @@ def test_a_skopeo_without_the_force_flag_is_refused_with_the_version_that_has_it
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake(tmp_path, monkeypatch, 'echo "  --dest-compress-format FORMAT"')
-    with pytest.raises(SkopeoUnusable, match="no --dest-force-compress-format.*skopeo 1.21 or newer"):
+    with pytest.raises(SkopeoUnusable, match=r"no --dest-force-compress-format.*skopeo 1\.21 or newer"):
         skopeo.probe()
 
 
 def test_no_skopeo_is_refused_with_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SkopeoUnusable, match=r"not installed: install skopeo 1.21 or newer"):
+    with pytest.raises(SkopeoUnusable, match=r"cannot be run \(No such file.*install skopeo 1\.21 or newer"):
         skopeo.probe()
 
 
@@ -154,11 +154,11 @@ def test_every_form_of_a_layers_line_is_understood(
 
 
 @pytest.mark.parametrize(
-    "line", ["", "Copying config 7a241b00bc done", "Copying blob xyz", "warning: \xff\x00"]
+    "line", ["", "Copying config 7a241b00bc done", "Copying blob xyz", "warning: \xff"]
 )
 def test_other_lines_are_passed_over(space: Workspace, line: str) -> None:
     heard = Heard()
-    skopeo.copy(script(space, f"{says(line.replace(chr(0), ''))}; echo {PUSHED} > digest"), space, heard)
+    skopeo.copy(script(space, f"{says(line)}; echo {PUSHED} > digest"), space, heard)
     assert heard.events == []
 
 
