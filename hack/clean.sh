@@ -9,3 +9,5 @@ docker info >/dev/null 2>&1 || exit 0
 for image in localhost/recompress:dev recompress-{test,registry,runtime,base:forky}; do
     docker image rm "$image" >/dev/null 2>&1 || true
 done
+# Those that newer ones have taken the name of.
+docker image prune --force --filter label=org.opencontainers.image.title=recompress >/dev/null

@@ -263,7 +263,7 @@ def main() -> int:
         ca=options.ca.read_bytes() if options.ca else None,
         docker_options=options.docker,
     )
-    print(" \\\n    ".join(shlex.quote(word) for word in run.command), "\n", file=sys.stderr)
+    print(re.sub(r" ('?--\w)", r" \\\n    \1", shlex.join(run.command)), "\n", file=sys.stderr)
     return subprocess.run(run.command, check=False).returncode
 
 
