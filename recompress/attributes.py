@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from recompress.errors import VerificationFailed
-from recompress.tarstream import TarHeader, show
+from recompress.printable import printable
+from recompress.tarstream import TarHeader
 from recompress.toc import TocEntry
 
 _FIELDS = (
@@ -42,8 +43,9 @@ def compare_attributes(header: TarHeader, entry: TocEntry) -> None:
         return
     for field, expected, found in zip(_FIELDS, _settled(in_stream), _settled(in_table), strict=True):
         if expected != found:
+            verb = "are" if field == "xattrs" else "is"
             raise VerificationFailed(
-                f"its {field} is {_shown(field, expected, found)} in the tar stream "
+                f"its {field} {verb} {_shown(field, expected, found)} in the tar stream "
                 f"but {_shown(field, found, expected)} in the table of contents"
             )
 
@@ -76,12 +78,12 @@ def _settled(fields: tuple[object, ...]) -> tuple[object, ...]:
 def _shown(field: str, value: object, other: object) -> str:
     if isinstance(value, Mapping) and isinstance(other, Mapping):
         different = {name: text for name, text in value.items() if other.get(name) != text}
-        return f"{different!r:.200}" if different else "without some"
+        return f"{different!r:.200}" if different else "not all there"
     if field == "mode" and isinstance(value, int):
         return f"{value:#o}"
     if field.endswith("time"):
         return _time(value)
-    return show(value) if isinstance(value, str) else f"{value!r:.100}"
+    return printable(value) if isinstance(value, str) else f"{value!r:.100}"
 
 
 def _time(value: object) -> str:

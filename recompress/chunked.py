@@ -120,6 +120,8 @@ class Layout:
                     f"annotation {annotation}: bytes {section.offset} to {section.end} are not inside "
                     f"the blob of {size} bytes"
                 )
+            if not section.length:
+                raise VerificationFailed(f"annotation {annotation}: there is nothing at that position")
             if section.length > MAX_TOC_BYTES:
                 raise VerificationFailed(
                     f"annotation {annotation}: {section.length} bytes are more than the {MAX_TOC_BYTES} "

@@ -21,9 +21,10 @@ from recompress.crc64 import crc64
 from recompress.errors import VerificationFailed
 from recompress.frames import PIECE, Blob, Frames, decompressed
 from recompress.manifest import Descriptor
+from recompress.printable import printable
 from recompress.reference import Digest
 from recompress.tarsplit import TarSplit
-from recompress.tarstream import TarHeader, TarStream, show
+from recompress.tarstream import TarHeader, TarStream
 from recompress.toc import ZEROS, Toc, TocEntry
 
 MAX_UNCOMPRESSED = 2**40
@@ -81,7 +82,7 @@ class _Proof:
         """The path at which the proof is, as the beginning of a message."""
         if self._path is None:
             return ""
-        return f"{show(self._path)}: " if self._inside else f"after {show(self._path)}: "
+        return f"{printable(self._path)}: " if self._inside else f"after {printable(self._path)}: "
 
     def run(self, chunks: Iterable[bytes], toc: BinaryIO, tar_split: BinaryIO) -> LayerProof:
         layout = Layout.of(self._layer)
@@ -111,7 +112,7 @@ class _Proof:
         left = self._toc.next_entry()
         if left is not None:
             raise VerificationFailed(
-                f"the table of contents has the entry {show(left.name)}, which the tar stream has not"
+                f"the table of contents has the entry {printable(left.name)}, which the tar stream has not"
             )
         self._tar_split.expect_trailing(stream.end)
         while data := self._frames.read(PIECE):
@@ -145,7 +146,7 @@ class _Proof:
         while True:
             size = chunk.chunk_size if chunked else entry.size
             _check_chunk(chunk, entry, position, size)
-            self._expect_frame("begin", position, chunk.offset)
+            self._expect_frame("begins", position, chunk.offset)
             digest = hashlib.sha256() if chunked else whole
             for piece in self._pieces(size):
                 whole.update(piece)
@@ -160,7 +161,7 @@ class _Proof:
                 )
             position += size
             self._chunks += 1
-            self._expect_frame("end", position, following.offset if following else entry.end_offset)
+            self._expect_frame("ends", position, following.offset if following else entry.end_offset)
             if following is None:
                 break
             chunk, following = following, self._toc.next_chunk()
@@ -181,10 +182,10 @@ class _Proof:
         # storeMissingFiles hands a decompressor the bytes between two offsets and takes what comes out.
         found = self._frames.frame_offset()
         if found is None:
-            raise VerificationFailed(f"no zstd frame {what}s at its byte {position}")
+            raise VerificationFailed(f"no zstd frame {what} at its byte {position}")
         if found != offset:
             raise VerificationFailed(
-                f"the zstd frames for its bytes from {position} on {what} at offset {found}, "
+                f"the zstd frame that {what} at its byte {position} does so at offset {found}, "
                 f"but the table of contents says {offset}"
             )
 
@@ -256,7 +257,7 @@ class _Paths:
 
 def _check_chunk(chunk: TocEntry, entry: TocEntry, position: int, size: int) -> None:
     if chunk.name != entry.name:
-        raise VerificationFailed(f"its table entry is followed by a chunk of {show(chunk.name)}")
+        raise VerificationFailed(f"its table entry is followed by a chunk of {printable(chunk.name)}")
     if chunk.chunk_offset != position:
         raise VerificationFailed(f"its chunk at byte {position} is at {chunk.chunk_offset} in the table")
     if not 0 < size <= entry.size - position or chunk.chunk_size not in (0, size):

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from recompress import strictjson
 from recompress.errors import VerificationFailed
+from recompress.printable import printable
 
 _FILE, _SEGMENT = 1, 2
 _MAX_LINE = 8 * 1024 * 1024
@@ -79,7 +80,7 @@ class TarSplit:
         if entry.type != _FILE:
             raise VerificationFailed(f"{_WHAT} has no file there")
         if entry.name != name:
-            raise VerificationFailed(f"{_WHAT} has the file {entry.name!r:.300} instead")
+            raise VerificationFailed(f"{_WHAT} has the file {printable(entry.name)} instead")
         if entry.size != size:
             raise VerificationFailed(f"{_WHAT} says its size is {entry.size}, not {size} as the tar stream")
         if entry.payload != payload:
@@ -93,8 +94,10 @@ class TarSplit:
         while rest:
             if not self._trailing:
                 entry = _parse(self._next())
-                if entry.type != _SEGMENT or not entry.payload:
-                    raise VerificationFailed(f"{_WHAT} has {entry.name!r:.300} behind the last file")
+                if entry.type != _SEGMENT:
+                    raise VerificationFailed(f"{_WHAT} has {printable(entry.name)} behind the last file")
+                if not entry.payload:
+                    raise VerificationFailed(f"{_WHAT} has an empty segment")
                 self._trailing = memoryview(entry.payload)
             count = min(len(rest), len(self._trailing))
             if self._trailing[:count] != rest[:count]:

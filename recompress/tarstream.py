@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from recompress.errors import VerificationFailed
+from recompress.printable import printable
 
 BLOCK = 512
 _ZERO_BLOCK = bytes(BLOCK)
@@ -201,13 +202,13 @@ _NO_XATTRS: Mapping[bytes, bytes] = {}
 
 def _unusual_type(kind: bytes, header: TarHeader) -> str:
     if header.size < 0:
-        raise VerificationFailed(f"{show(header.name)}: its size in the tar stream is {header.size}")
+        raise VerificationFailed(f"{printable(header.name)}: its size in the tar stream is {header.size}")
     if kind == b"\0":
         # Archives from before POSIX have directories as files with a slash at the end.
         return "dir" if header.name.endswith(b"/") else "reg"
     # skopeo fails to compress a layer with one (minimal.GetType), be it a global PAX header or a sparse file.
     raise VerificationFailed(
-        f"{show(header.name)}: no zstd:chunked layer can hold tar entries of type {kind!r}"
+        f"{printable(header.name)}: no zstd:chunked layer can hold tar entries of type {kind!r}"
     )
 
 
@@ -221,7 +222,9 @@ def _extended(header: TarHeader, extensions: _Extensions) -> TarHeader:
         elif key.startswith(_SPARSE):
             # The reader returns the content with its holes filled, the compressor writes that into the layer,
             # and so the layer is another tar stream than the one it was made from.
-            raise VerificationFailed(f"{show(header.name)}: no zstd:chunked layer can hold a sparse file")
+            raise VerificationFailed(
+                f"{printable(header.name)}: no zstd:chunked layer can hold a sparse file"
+            )
         elif value and key in _PAX_FIELDS:
             field, read = _PAX_FIELDS[key]
             changed[field] = read(value)
@@ -241,7 +244,7 @@ def _check(block: bytes) -> None:
     if stored != unsigned and stored != unsigned - 256 * sum(
         byte > 127 for byte in block[:148] + block[156:]
     ):
-        raise VerificationFailed(f"{show(_text(block[:100]))}: the checksum of the tar header is wrong")
+        raise VerificationFailed(f"{printable(_text(block[:100]))}: the checksum of the tar header is wrong")
 
 
 def _text(field: bytes) -> bytes:
@@ -338,11 +341,3 @@ _PAX_FIELDS: Mapping[bytes, tuple[str, Callable[[bytes], object]]] = {
     b"ctime": ("ctime", _pax_time),
 }
 _PAX_TEXTS = frozenset({b"path", b"linkpath", b"uname", b"gname"})
-
-
-def show(name: bytes | str) -> str:
-    """A name as messages show it: on one line, whatever is in it, and not endless."""
-    text = name if isinstance(name, str) else name.decode("utf-8", "surrogateescape")
-    if not text.isprintable():
-        text = text.encode("unicode_escape").decode("ascii")
-    return text if len(text) <= 300 else text[:300] + "…"

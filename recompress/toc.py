@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from recompress.errors import VerificationFailed
+from recompress.printable import printable
 from recompress.reference import Digest
 from recompress.strictjson import Stream
 
@@ -159,7 +160,7 @@ def _entry(fields: object) -> TocEntry:
     kind, name = get("type", ""), get("name", "")
     if kind == CHUNK and not fields.keys() <= _CHUNK_FIELDS:
         # mergeTocEntries takes the end of the last chunk's range from it, where there is one.
-        raise VerificationFailed(f"{_WHAT}: {name!r:.300}: a chunk has fields that only a file can have")
+        raise VerificationFailed(f"{_WHAT}: {printable(name)}: a chunk has fields that only a file can have")
     xattrs = get("xattrs", _NO_XATTRS)
     if xattrs and not all(key and value.__class__ is str for key, value in xattrs.items()):
         _fail_field(fields, "xattrs", xattrs)
@@ -188,7 +189,7 @@ def _entry(fields: object) -> TocEntry:
     )
     sizes = (entry.size, entry.offset, entry.end_offset, entry.chunk_size, entry.chunk_offset)
     if min(sizes) < 0 or max(sizes) > _MAX_INT:
-        raise VerificationFailed(f"{_WHAT}: {name!r:.300}: an offset or size is negative or too large")
+        raise VerificationFailed(f"{_WHAT}: {printable(name)}: an offset or size is negative or too large")
     return entry
 
 
@@ -200,11 +201,11 @@ def _nanoseconds(name: str, text: str) -> int:
         seconds, fraction, zone = match.groups()
         since_epoch = datetime.fromisoformat(seconds + zone) - _EPOCH
     except ValueError:
-        raise VerificationFailed(f"{_WHAT}: {name!r:.300}: {text!r:.100} is not a time") from None
+        raise VerificationFailed(f"{_WHAT}: {printable(name)}: {text!r:.100} is not a time") from None
     nanoseconds = since_epoch // _SECOND * 1_000_000_000
     return nanoseconds + int(fraction.ljust(9, "0")) if fraction else nanoseconds
 
 
 def _fail_field(fields: Mapping[str, Any], key: str, value: object) -> None:
     problem = f"{key!r:.100} is {value!r:.100}" if key in _FIELDS else f"the key {key!r:.100} is unknown"
-    raise VerificationFailed(f"{_WHAT}: {fields.get('name')!r:.300}: {problem}")
+    raise VerificationFailed(f"{_WHAT}: {printable(str(fields.get('name')))}: {problem}")
