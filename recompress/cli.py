@@ -36,6 +36,8 @@ app = typer.Typer(
     name="recompress",
     help="Push the zstd:chunked twin of a gzip image manifest, and prove that it is the same image.",
     no_args_is_help=True,
+    # Help texts are text: os/arch[/variant] is no markup.
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -65,6 +65,8 @@ def run(
     """
     began = time.monotonic()
     skopeo.probe()
+    for reference in (options.image, options.to or options.image):
+        skopeo.check_repository(reference.repository)
     if options.results_dir:
         results.check_directory(options.results_dir)
     if options.oci_twin and options.to and options.to.repository != options.image.repository:

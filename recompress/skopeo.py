@@ -21,13 +21,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from recompress.errors import SkopeoUnusable, Unavailable
+from recompress.errors import SkopeoUnusable, Unavailable, UsageError
 from recompress.reference import Digest, Reference, Repository
 from recompress.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 _FORCE = "--dest-force-compress-format"
+FORMAT_OPTIONS = ("--format=oci", "--dest-compress-format=zstd:chunked", _FORCE)
 _PROBE_SECONDS = 30
 _GRACE_SECONDS = 5
 _SHOWN_ERROR_CHARACTERS = 600
@@ -79,6 +80,16 @@ def probe(executable: str = "skopeo") -> None:
         )
 
 
+def check_repository(repository: Repository) -> None:
+    """Raise UsageError for a repository whose name skopeo cannot read."""
+    if repository.registry.startswith("["):
+        # containers/image 5.39, docker/reference: a host is a name, with a port.
+        raise UsageError(
+            f"{repository}: skopeo takes no IPv6 address in an image name; "
+            f"give {repository.registry} a host name"
+        )
+
+
 def copy_command(
     source: Reference, destination: Repository, space: Workspace, level: int | None, jobs: int
 ) -> list[str]:
@@ -93,9 +104,7 @@ def copy_command(
         f"--src-cert-dir={space.cert_dir}",
         f"--dest-cert-dir={space.cert_dir}",
         f"--image-parallel-copies={jobs}",
-        "--format=oci",
-        "--dest-compress-format=zstd:chunked",
-        _FORCE,
+        *FORMAT_OPTIONS,
         *([f"--dest-compress-level={level}"] if level is not None else []),
         # A signature is of the source's manifest and holds for no other; skopeo refuses to go on
         # with one unless told so.
