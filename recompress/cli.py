@@ -93,7 +93,7 @@ def run(
     more_reuse_from: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[REUSE_FROM]...",
+            metavar="REUSE_FROM",
             help="The same as --reuse-from, in a form that the array parameter of a Task expands to.",
         ),
     ] = None,
@@ -168,7 +168,7 @@ def run(
             environment=dict(os.environ),
         )
         connection = _connection(authfile, ca_file, tls_verify, attempts)
-        with _provers(verify, jobs) as provers, reporter() as progress:
+        with _provers(verify, jobs, connection) as provers, reporter() as progress:
             report = running.run(options, connection, provers, progress)
         show(report, output)
 
@@ -214,7 +214,7 @@ def verify(
         jobs = jobs or limits.default_jobs()
         references = Reference.parse(source), Reference.parse(result)
         connection = _connection(authfile, ca_file, tls_verify, attempts)
-        with Provers(jobs) as provers, reporter() as progress:
+        with Provers(jobs, connection) as provers, reporter() as progress:
             images = []
             for reference, is_twin in zip(references, (False, True), strict=True):
                 progress.step(f"reading {reference}")
@@ -252,7 +252,7 @@ def index(
             results.check_directory(results_dir)
         connection = _connection(authfile, ca_file, tls_verify, attempts)
         with connection.client(reference.repository) as client:
-            report = indexing.assemble(client, reference, references)
+            report = indexing.assemble(client, reference, references, is_task=results_dir is not None)
         if results_dir:
             results.write(results_dir, report.results)
         show(report, output)
@@ -329,8 +329,8 @@ def _ca_files(path: Path | None) -> tuple[Path, ...]:
     return (path,)
 
 
-def _provers(verify: Verify, jobs: int) -> AbstractContextManager[Provers | None]:
-    return Provers(jobs) if verify is Verify.CONTENT else nullcontext()
+def _provers(verify: Verify, jobs: int, connection: Connection) -> AbstractContextManager[Provers | None]:
+    return Provers(jobs, connection) if verify is Verify.CONTENT else nullcontext()
 
 
 def _platform(text: str | None) -> Platform | None:

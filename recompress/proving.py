@@ -7,6 +7,7 @@ are forked before the program has any threads, which makes that safe and costs n
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import multiprocessing
 import os
@@ -26,9 +27,12 @@ from recompress.errors import Unavailable, VerificationFailed
 from recompress.manifest import Compression, Descriptor
 from recompress.progress import Reporter
 from recompress.reference import Digest, Repository
-from recompress.registry import Connection, RepositoryClient, retrying
+from recompress.registry import Connection, RepositoryClient, retrying, ssl_context
 
 log = logging.getLogger(__name__)
+
+_MOST_WORKERS = 4
+"""Each takes some 25 MB: with these, all of this program stays below 150 MB."""
 
 _SLOTS = 1024
 _POLL_SECONDS = 0.5
@@ -55,8 +59,13 @@ class Claim:
 class Provers:
     """Processes that prove claims. Make them before any thread is started; they end with the `with`."""
 
-    def __init__(self, jobs: int) -> None:
-        self._executor = ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"), _start_worker)
+    def __init__(self, jobs: int, connection: Connection) -> None:
+        self._connection = connection
+        # What is there before the fork is there once, for all of them.
+        ssl_context(connection.tls)
+        gc.freeze()
+        workers = min(jobs, _MOST_WORKERS)
+        self._executor = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _start_worker)
         # The first piece of work makes the executor fork all of its workers.
         self._executor.submit(os.getpid).result()
 
@@ -70,7 +79,7 @@ class Provers:
         self._executor.shutdown(wait=kind is None, cancel_futures=True)
 
     def prove(
-        self, connection: Connection, claims: Iterable[Claim], reporter: Reporter
+        self, claims: Iterable[Claim], reporter: Reporter
     ) -> dict[Claim, LayerProof | VerificationFailed]:
         """Read each layer once and prove it; returns what came of each claim.
 
@@ -81,7 +90,7 @@ class Provers:
         for number, claim in enumerate(dict.fromkeys(claims)):
             slot = number % _SLOTS
             _done[slot] = 0
-            pending[self._executor.submit(_prove, connection, claim, slot)] = (slot, claim)
+            pending[self._executor.submit(_prove, self._connection, claim, slot)] = (slot, claim)
         while pending:
             ended, _ = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
             for slot, claim in pending.values():

@@ -8,6 +8,7 @@ to think of them.
 from __future__ import annotations
 
 import email.utils
+import functools
 import hashlib
 import json
 import logging
@@ -128,7 +129,7 @@ class RepositoryClient:
         self._host = _HOSTS.get(repository.registry, repository.registry)
         self._client = httpx.Client(
             auth=RegistryAuth(found, self._host),
-            verify=_ssl_context(tls),
+            verify=ssl_context(tls),
             follow_redirects=True,
             timeout=httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS, pool=None),
             # A blob must arrive as it is stored: no transfer may be packed or unpacked on the way.
@@ -317,7 +318,9 @@ def redacted(url: httpx.URL) -> str:
     return str(url.copy_with(query=None, fragment=None, username=None, password=None))
 
 
-def _ssl_context(tls: Tls) -> ssl.SSLContext:
+@functools.cache
+def ssl_context(tls: Tls) -> ssl.SSLContext:
+    """The certificates to trust, read once: some 150 of them take time and memory."""
     context = ssl.create_default_context()
     for file in tls.ca_files:
         try:

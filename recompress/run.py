@@ -164,7 +164,7 @@ def _proven(this: _Run, found: Mapping[Digest, Offer]) -> dict[Digest, Offer]:
         for diff_id, offer in found.items()
     }
     proven: dict[Digest, Offer] = {}
-    for claim, outcome in this.provers.prove(this.connection, claims, this.reporter).items():
+    for claim, outcome in this.provers.prove(claims, this.reporter).items():
         if isinstance(outcome, VerificationFailed):
             log.warning("not reused from %s: %s", claims[claim].origin, outcome)
         else:
@@ -233,7 +233,7 @@ def _prove(this: _Run, client: RepositoryClient, manifest: Manifest, proven: Map
     ]
     if claims:
         this.reporter.step(f"verifying the content of {len(claims)} layers")
-    for outcome in this.provers.prove(this.connection, claims, this.reporter).values():
+    for outcome in this.provers.prove(claims, this.reporter).values():
         if isinstance(outcome, VerificationFailed):
             raise outcome
 

@@ -44,7 +44,7 @@ def compare(
         if layer.compression is Compression.ZSTD_CHUNKED
     ]
     reporter.step(f"verifying the content of {len(claims)} layers")
-    outcomes = provers.prove(connection, claims, reporter)
+    outcomes = provers.prove(claims, reporter)
     verdicts = tuple(LayerVerdict(claim.diff_id, claim.layer, outcomes[claim]) for claim in claims)
     return VerifyReport(source, result, verdicts, tuple(failures))
 
