@@ -190,6 +190,9 @@ def decompressed(compressed: BinaryIO, length: int, what: str) -> Iterator[bytes
     behind the frame, and for what is no zstd frame.
     """
     compressed.seek(0)
+    if compressed.read(len(_FRAME_MAGIC)) != _FRAME_MAGIC:
+        raise VerificationFailed(f"{what} is no zstd frame")
+    compressed.seek(0)
     decompressor = zstd.ZstdDecompressor(options=_OPTIONS)
     left = length
     while not decompressor.eof:
@@ -197,7 +200,7 @@ def decompressed(compressed: BinaryIO, length: int, what: str) -> Iterator[bytes
         if decompressor.needs_input and not data:
             raise VerificationFailed(f"{what} is cut short")
         try:
-            piece = decompressor.decompress(data, PIECE)
+            piece = decompressor.decompress(data, _READ_AHEAD)
         except zstd.ZstdError as error:
             raise VerificationFailed(f"{what} cannot be decompressed: {error}") from None
         left -= len(piece)

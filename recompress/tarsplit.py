@@ -159,9 +159,13 @@ def _parse(line: bytes) -> _Entry:
 
 def _base64(text: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        decoded = base64.b64decode(text, validate=True)
     except ValueError:
         _fail()
+    if base64.b64encode(decoded) != text.encode():
+        # Python overlooks superfluous padding and bits, Go does not.
+        _fail()
+    return decoded
 
 
 def _fail() -> NoReturn:
