@@ -10,9 +10,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,16 +80,21 @@ def find(repository: Repository, files: tuple[Path, ...]) -> Credentials:
     return Credentials()
 
 
-def write_auth_file(path: Path, credentials: Mapping[Repository, Credentials]) -> None:
-    """Write a file for skopeo's --authfile, readable by this user alone.
+@contextmanager
+def auth_file(credentials: Mapping[Repository, Credentials]) -> Iterator[int]:
+    """A file for skopeo's --authfile, as an open descriptor: it has no name, so no kill leaves it behind.
 
     There is an entry per repository, so source and destination can differ even in one registry.
     """
     auths = {
         str(repository): _entry(found) for repository, found in credentials.items() if not found.is_anonymous
     }
-    path.touch(mode=0o600)
-    path.write_text(json.dumps({"auths": auths}))
+    descriptor = os.memfd_create("auth.json")
+    try:
+        os.write(descriptor, json.dumps({"auths": auths}).encode())
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _entry(credentials: Credentials) -> dict[str, str]:

@@ -98,7 +98,7 @@ def copy_command(
     return [
         "skopeo",
         "copy",
-        f"--authfile={space.auth_file}",
+        f"--authfile=/proc/self/fd/{space.auth_file}",
         f"--src-tls-verify={verify}",
         f"--dest-tls-verify={verify}",
         f"--src-cert-dir={space.cert_dir}",
@@ -129,7 +129,7 @@ def copy(command: list[str], space: Workspace, progress: Callable[[str, int | No
     stderr_file = space.directory / "skopeo.stderr"
     with (
         stderr_file.open("wb") as stderr,
-        _running(command, space.environment, stderr.fileno()) as (process, terminal),
+        _running(command, space, stderr.fileno()) as (process, terminal),
     ):
         for digest, done, is_end in _events(_lines(terminal)):
             started.setdefault(digest, time.monotonic())
@@ -155,7 +155,7 @@ def _unusable(error: OSError) -> SkopeoUnusable:
 
 @contextmanager
 def _running(
-    command: list[str], environment: Mapping[str, str], stderr: int
+    command: list[str], space: Workspace, stderr: int
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     # skopeo tells how far each layer is only to a terminal, so it is given one, wide enough that
     # no line is cut.
@@ -168,7 +168,8 @@ def _running(
                 stdin=subprocess.DEVNULL,
                 stdout=theirs,
                 stderr=stderr,
-                env=dict(environment),
+                env=dict(space.environment),
+                pass_fds=(space.auth_file,),
             )
         except OSError as error:
             raise _unusable(error) from None

@@ -1,6 +1,7 @@
 """What skopeo finds around it: a directory of the run's own, gone when the run ends.
 
-In it are the credentials, the certificates, skopeo's temporary files and its blob info cache.
+In it are the certificates, skopeo's temporary files and its blob info cache. The credentials are
+in memory alone.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from recompress.registry import Connection
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """The directory, what lies in it, and the environment that points skopeo there."""
+    """The directory, what lies in it, and the environment that points skopeo there.
+
+    `auth_file` is an open file descriptor that skopeo inherits.
+    """
 
     directory: Path
-    auth_file: Path
+    auth_file: int
     cert_dir: Path
     verify_tls: bool
     environment: Mapping[str, str]
@@ -33,11 +37,13 @@ def workspace(
     connection: Connection, repositories: tuple[Repository, ...], environment: Mapping[str, str]
 ) -> Iterator[Workspace]:
     """Make a workspace with the credentials for these repositories; it is removed on the way out."""
-    with tempfile.TemporaryDirectory(prefix="recompress-", ignore_cleanup_errors=True) as name:
+    found = {r: credentials.find(r, connection.auth_files) for r in repositories}
+    with (
+        credentials.auth_file(found) as auth_file,
+        tempfile.TemporaryDirectory(prefix="recompress-", ignore_cleanup_errors=True) as name,
+    ):
         directory = Path(name)
-        auth_file, cert_dir = directory / "auth.json", directory / "certs.d"
-        found = {r: credentials.find(r, connection.auth_files) for r in repositories}
-        credentials.write_auth_file(auth_file, found)
+        cert_dir = directory / "certs.d"
         cert_dir.mkdir()
         for number, file in enumerate(connection.tls.ca_files):
             (cert_dir / f"{number}.crt").symlink_to(file.absolute())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -221,11 +222,11 @@ def test_a_place_is_not_searched_twice(tmp_path: Path) -> None:
     assert credentials.auth_files(None, environment, 0) == (tmp_path / ".docker/config.json",)
 
 
-def test_skopeos_auth_file_holds_an_entry_per_repository_for_this_user_alone(tmp_path: Path) -> None:
-    file = tmp_path / "auth.json"
+def test_skopeos_auth_file_holds_an_entry_per_repository_and_has_no_name() -> None:
     other = Repository("quay.io", "org/other")
     given = {APP: Credentials("me", "se:cret"), other: Credentials("", "", "token")}
-    credentials.write_auth_file(file, {**given, Repository("quay.io", "open"): Credentials()})
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert list(json.loads(file.read_text())["auths"]) == ["quay.io/org/app", "quay.io/org/other"]
-    assert {repository: credentials.find(repository, (file,)) for repository in given} == given
+    with credentials.auth_file({**given, Repository("quay.io", "open"): Credentials()}) as descriptor:
+        file = Path(f"/proc/self/fd/{descriptor}")
+        assert os.fstat(descriptor).st_nlink == 0
+        assert list(json.loads(file.read_text())["auths"]) == ["quay.io/org/app", "quay.io/org/other"]
+        assert {repository: credentials.find(repository, (file,)) for repository in given} == given
