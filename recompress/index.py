@@ -35,19 +35,22 @@ _MOST_RESULT_BYTES = 4096 - 256
 _ZSTD = frozenset({Compression.ZSTD, Compression.ZSTD_CHUNKED})
 
 
-def assemble(client: RepositoryClient, to: Reference, images: tuple[Reference, ...]) -> IndexReport:
+def assemble(
+    client: RepositoryClient, to: Reference, images: tuple[Reference, ...], *, is_task: bool
+) -> IndexReport:
     """Push an index of `images` (manifests, or indexes that are flattened) and tag it as `to`.
 
     The same images in the same order give the same digest. Raises UsageError for images without
-    a digest or of another repository, and where the results would not fit into a Task's;
-    Unsupported for images that cannot be in one index. Then nothing is pushed.
+    a digest or of another repository, and where the results would not fit into those of a Task
+    that they are for; Unsupported for images that cannot be in one index. Then nothing is pushed.
     """
     tag = _checked_tag(to, images)
     entries = _ordered(_without_duplicates(_entries(client, images)))
     content = _document(entries)
     digest = Digest.of(content)
     results = _results(to, digest, entries)
-    _check_size(results)
+    if is_task:
+        _check_size(results)
     served = Served(content, MediaType.OCI_INDEX)
     client.put_manifest(digest, served)
     if client.manifest(digest).content != content:
@@ -75,7 +78,8 @@ def _checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:
             raise UsageError(f"{image} has no digest: a tag can move between two reads")
         if image.repository != to.repository:
             raise UsageError(
-                f"{image} is not in {to.repository}, and an index has all its manifests beside it"
+                f"{image} is not in {to.repository}, and an index has all its manifests beside it: "
+                "copy it there first, or recompress it with --to"
             )
     return to.tag
 
@@ -84,69 +88,88 @@ def _entries(client: RepositoryClient, images: Iterable[Reference]) -> Iterator[
     for reference in images:
         found = plan.read(client, reference.selector, reference)
         if isinstance(found, Manifest):
-            yield _entry(client, reference, found, {})
+            yield _entry(client, reference, found, None)
             continue
         for member in found.manifests:
             at = reference.with_digest(member.digest)
             if plan.is_attestation(member):
-                yield IndexEntry(member, None)
+                yield IndexEntry(replace(member, annotations=_without_mark(member.annotations)), None)
                 continue
             manifest = plan.read(client, member.digest, at)
             if isinstance(manifest, Index):
                 raise Unsupported(f"{reference} has an index in it, {member.digest}: name its manifests")
-            yield _entry(client, at, manifest, member.annotations)
+            yield _entry(client, at, manifest, member)
 
 
 def _entry(
-    client: RepositoryClient, reference: Reference, manifest: Manifest, annotations: Mapping[str, str]
+    client: RepositoryClient, reference: Reference, manifest: Manifest, member: Descriptor | None
 ) -> IndexEntry:
-    image = plan.check_image(client, manifest, reference)
+    """The entry of one image, `member` being what an index that it comes from says of it."""
     if manifest.media_type != MediaType.OCI_MANIFEST:
         raise Unsupported(
-            f"{reference} is a Docker v2s2 manifest, and registries refuse an index that mixes those "
-            "with OCI manifests: use its OCI twin instead, which `recompress run --oci-twin` pushes"
+            f"{reference} is a Docker v2s2 manifest, and registries refuse those in an index with OCI "
+            "manifests: use its OCI twin instead, which `recompress run --oci-twin` pushes"
         )
+    platform = plan.check_image(client, manifest, reference).platform
+    if member and member.platform and not _is_same_system(member.platform, platform):
+        raise Unsupported(f"{reference} is listed for {member.platform}, but is for {platform}")
     is_zstd = any(layer.compression in _ZSTD for layer in manifest.layers)
-    kept = {name: value for name, value in annotations.items() if name != INDEX_ZSTD_ANNOTATION}
+    annotations = _without_mark(member.annotations if member else {})
     if is_zstd:
-        kept[INDEX_ZSTD_ANNOTATION] = "true"
+        annotations[INDEX_ZSTD_ANNOTATION] = "true"
     descriptor = Descriptor(
-        manifest.media_type, manifest.digest, len(manifest.content), kept, image.config.platform
+        manifest.media_type, manifest.digest, len(manifest.content), annotations, platform
     )
     return IndexEntry(descriptor, is_zstd)
 
 
+def _without_mark(annotations: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in annotations.items() if name != INDEX_ZSTD_ANNOTATION}
+
+
+def _is_same_system(one: Platform, other: Platform) -> bool:
+    return (one.os, one.architecture) == (other.os, other.architecture)
+
+
 def _without_duplicates(entries: Iterable[IndexEntry]) -> list[IndexEntry]:
+    """Each manifest once, with the annotations of all its entries."""
     by_digest: dict[Digest, IndexEntry] = {}
     for entry in entries:
-        by_digest.setdefault(entry.descriptor.digest, entry)
+        digest = entry.descriptor.digest
+        first = by_digest.setdefault(digest, entry)
+        annotations = {**entry.descriptor.annotations, **first.descriptor.annotations}
+        by_digest[digest] = replace(first, descriptor=replace(first.descriptor, annotations=annotations))
     by_kind: dict[tuple[bool, Platform], IndexEntry] = {}
     for entry in by_digest.values():
-        platform = entry.descriptor.platform
+        platform = _platform(entry)
         if entry.is_zstd is None or platform is None:
             continue
         other = by_kind.setdefault((entry.is_zstd, platform), entry)
         if other is not entry:
             raise Unsupported(
                 f"{other.descriptor.digest} and {entry.descriptor.digest} are two different "
-                f"{'zstd' if entry.is_zstd else 'gzip'} images for {platform}: name one of them"
+                f"{entry.kind} images for {entry.descriptor.platform}: name one of them"
             )
     return list(by_digest.values())
 
 
 def _ordered(entries: list[IndexEntry]) -> list[IndexEntry]:
     """gzip, zstd, attestations; within each, platforms in the order in which they were first named."""
-    platforms = list(dict.fromkeys(entry.descriptor.platform for entry in entries))
-    has_gzip = {entry.descriptor.platform for entry in entries if entry.is_zstd is False}
+    platforms = list(dict.fromkeys(map(_platform, entries)))
+    has_gzip = {_platform(entry) for entry in entries if entry.is_zstd is False}
     for entry in entries:
-        if entry.is_zstd and entry.descriptor.platform not in has_gzip:
+        if entry.is_zstd and _platform(entry) not in has_gzip:
             log.warning(
                 "there is no gzip image for %s: Docker before 23 cannot pull it", entry.descriptor.platform
             )
     kinds = (False, True, None)
-    return sorted(
-        entries, key=lambda entry: (kinds.index(entry.is_zstd), platforms.index(entry.descriptor.platform))
-    )
+    return sorted(entries, key=lambda entry: (kinds.index(entry.is_zstd), platforms.index(_platform(entry))))
+
+
+def _platform(entry: IndexEntry) -> Platform | None:
+    """What clients compare: linux/arm64 and linux/arm64/v8 are one platform to them."""
+    platform = entry.descriptor.platform
+    return platform and plan.normalized(platform)
 
 
 def _document(entries: Iterable[IndexEntry]) -> bytes:

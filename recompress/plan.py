@@ -97,6 +97,11 @@ def platforms(index: Index) -> tuple[Platform, ...]:
     return tuple(dict.fromkeys(replace(p, os_version=None, os_features=()) for p in found))
 
 
+def normalized(platform: Platform) -> Platform:
+    """The platform with the variant that its architecture has when none is written."""
+    return replace(platform, variant=_variant(platform))
+
+
 def is_attestation(entry: Descriptor) -> bool:
     """Whether an index entry is BuildKit's attestation of another entry, not an image."""
     platform = entry.platform

@@ -94,6 +94,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body are two packets, and the second must not wait for the first to be acknowledged.
+    disable_nagle_algorithm = True
     server: _Server
 
     def _answer(self) -> None:

@@ -1,0 +1,342 @@
+"""The index: which entries, in which order, with which words, and what it refuses before it pushes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from recompress.errors import NotFound, Unsupported, UsageError
+from recompress.index import assemble
+from recompress.manifest import INDEX_ZSTD_ANNOTATION, MediaType
+from recompress.reference import Digest, Reference
+from recompress.report import IndexReport
+from tests import images
+from tests.fake_registry import FakeRegistry
+from tests.http_server import Answer, Request
+
+ZSTD = {INDEX_ZSTD_ANNOTATION: "true"}
+LINUX_ARM64 = {"os": "linux", "architecture": "arm64"}
+
+
+class Registry(FakeRegistry):
+    """A repository whose manifests can also be pushed, with short ways to put images into it."""
+
+    def handle(self, request: Request) -> Answer:
+        if request.method != "PUT":
+            return super().handle(request)
+        selector = request.path.rpartition("/")[2]
+        self.manifests[selector] = request.headers["content-type"], request.body
+        return Answer(201)
+
+    def image(self, kind: str = "gzip", architecture: str = "amd64", **platform: Any) -> str:
+        """An image of one layer; the twin of a gzip image has the same config."""
+        stream = images.tar({"file": architecture.encode()})
+        config = images.config([str(Digest.of(stream))], architecture, **platform)
+        layers = {
+            "gzip": (MediaType.OCI_LAYER_GZIP, gzip.compress(stream, mtime=0), {}),
+            "zstd": (MediaType.OCI_LAYER_ZSTD, b"plain " + stream, {}),
+            "zstd:chunked": (MediaType.OCI_LAYER_ZSTD, b"chunked " + stream, images.chunked_annotations()),
+        }
+        media_type, content, annotations = layers[kind]
+        layer = images.descriptor(media_type, content, annotations=annotations)
+        self.blobs[str(Digest.of(config))] = config
+        return str(self.add_manifest(images.manifest(config, [layer])))
+
+    def ref(self, digest: str) -> Reference:
+        return self.reference(Digest.parse(digest))
+
+    def assemble(self, *digests: str, is_task: bool = True) -> IndexReport:
+        with self.client() as client:
+            to = Reference(self.repository, "1.0")
+            return assemble(client, to, tuple(map(self.ref, digests)), is_task=is_task)
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The entries of the index as it was tagged."""
+        media_type, content = self.manifests["1.0"]
+        document = json.loads(content)
+        assert media_type == document["mediaType"] == MediaType.OCI_INDEX
+        assert document["schemaVersion"] == 2
+        entries = document["manifests"]
+        assert isinstance(entries, list)
+        return entries
+
+    def order(self) -> list[str]:
+        return [entry["digest"] for entry in self.entries()]
+
+    def pushed(self) -> list[Request]:
+        return self.server.asked("PUT")
+
+    def member(self, digest: str, **more: Any) -> dict[str, Any]:
+        """An entry of an index that is there already."""
+        media_type, content = self.manifests[digest]
+        return images.descriptor(media_type, content, **more)
+
+    def index(self, entries: Sequence[dict[str, Any]], **more: Any) -> str:
+        return str(self.add_manifest(images.index(entries, **more)))
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    registry = Registry()
+    with registry.server:
+        yield registry
+
+
+@contextmanager
+def nothing_pushed(registry: Registry, error: type[Exception], *parts: str) -> Iterator[None]:
+    with pytest.raises(error) as caught:
+        yield
+    assert all(part in str(caught.value) for part in parts), caught.value
+    assert registry.pushed() == []
+
+
+def test_gzip_comes_first_and_both_halves_have_one_order_of_platforms(registry: Registry) -> None:
+    gz = [registry.image("gzip", arch) for arch in ("s390x", "amd64", "arm64")]
+    zst = [registry.image("zstd:chunked", arch) for arch in ("s390x", "amd64", "arm64")]
+    registry.assemble(zst[1], gz[0], zst[2], gz[1], zst[0], gz[2])
+    assert registry.order() == [gz[1], gz[0], gz[2], zst[1], zst[0], zst[2]]
+
+
+def test_only_zstd_entries_have_the_annotation(registry: Registry) -> None:
+    gz, plain = registry.image("gzip"), registry.image("zstd", "arm64")
+    chunked = registry.image("zstd:chunked")
+    lying = registry.index(
+        [registry.member(gz, annotations=ZSTD, platform={"os": "linux", "architecture": "amd64"})]
+    )
+    registry.assemble(lying, plain, chunked)
+    assert {e["digest"]: e.get("annotations") for e in registry.entries()} == {
+        gz: None,
+        plain: ZSTD,
+        chunked: ZSTD,
+    }
+
+
+def test_the_platform_is_that_of_the_config_and_has_only_what_the_config_has(registry: Registry) -> None:
+    version: dict[str, Any] = {"os.version": "10.0.20348.2762", "os.features": ["win32k"]}
+    windows = registry.image(os="windows", **version)
+    arm = registry.image("gzip", "arm", variant="v7")
+    registry.assemble(registry.index([registry.member(windows)]), arm)
+    assert [entry["platform"] for entry in registry.entries()] == [
+        {
+            "architecture": "amd64",
+            "os": "windows",
+            "os.version": "10.0.20348.2762",
+            "os.features": ["win32k"],
+        },
+        {"architecture": "arm", "os": "linux", "variant": "v7"},
+    ]
+
+
+def test_two_versions_of_windows_are_two_platforms(registry: Registry) -> None:
+    versions: list[dict[str, Any]] = [{"os.version": "1"}, {"os.version": "2"}]
+    old, new = (registry.image(os="windows", **version) for version in versions)
+    registry.assemble(old, new)
+    assert registry.order() == [old, new]
+
+
+def test_an_entry_listed_for_another_platform_than_its_own_is_refused(registry: Registry) -> None:
+    lying = registry.index([registry.member(registry.image("gzip", "amd64"), platform=LINUX_ARM64)])
+    with nothing_pushed(registry, Unsupported, "listed for linux/arm64, but is for linux/amd64"):
+        registry.assemble(lying)
+
+
+def test_other_annotations_of_entries_are_kept(registry: Registry) -> None:
+    gz = registry.image()
+    first = registry.index([registry.member(gz, annotations={"a": "1", "z": "2"})])
+    registry.assemble(first)
+    assert registry.entries()[0]["annotations"] == {"a": "1", "z": "2"}
+
+
+def test_duplicates_are_dropped_and_none_of_their_annotations(registry: Registry) -> None:
+    gz, zst = registry.image(), registry.image("zstd:chunked")
+    index = registry.index([registry.member(gz, annotations={"a": "1"}), registry.member(zst)])
+    registry.assemble(gz, index, zst, gz)
+    assert [(e["digest"], e.get("annotations")) for e in registry.entries()] == [
+        (gz, {"a": "1"}),
+        (zst, ZSTD),
+    ]
+
+
+def test_the_index_in_front_of_its_own_gzip_entries_is_flattened_to_them(registry: Registry) -> None:
+    gz, zst = registry.image(), registry.image("zstd:chunked")
+    registry.assemble(zst, gz)
+    before = registry.manifests["1.0"]
+    registry.assemble(str(Digest.of(before[1])))
+    assert registry.manifests["1.0"] == before
+
+
+def test_two_different_gzip_images_of_one_platform_are_refused(registry: Registry) -> None:
+    one, other = registry.image(), registry.image(author="somebody else")
+    with nothing_pushed(registry, Unsupported, one, other, "two different gzip images for linux/amd64"):
+        registry.assemble(one, other)
+
+
+def test_two_different_twins_of_one_platform_are_refused(registry: Registry) -> None:
+    one, other = registry.image("zstd"), registry.image("zstd:chunked")
+    with nothing_pushed(registry, Unsupported, one, other, "two different zstd images for linux/amd64"):
+        registry.assemble(one, other)
+
+
+def test_arm64_with_and_without_its_usual_variant_is_one_platform(registry: Registry) -> None:
+    bare, v8 = registry.image("gzip", "arm64"), registry.image("gzip", "arm64", variant="v8")
+    with nothing_pushed(registry, Unsupported, "two different gzip images"):
+        registry.assemble(bare, v8)
+
+
+@pytest.mark.parametrize("variant", ["v2", "v3"])
+def test_amd64_of_another_level_is_a_platform_of_its_own(registry: Registry, variant: str) -> None:
+    bare, more = registry.image(), registry.image(variant=variant)
+    registry.assemble(bare, more)
+    assert registry.order() == [bare, more]
+
+
+def test_a_docker_v2s2_manifest_is_refused_by_name_with_what_to_do(registry: Registry) -> None:
+    oci, docker = registry.image("zstd:chunked"), registry.add(images.gzip_image({"a": b""}, docker=True))
+    with nothing_pushed(registry, Unsupported, str(docker), "Docker v2s2", "recompress run --oci-twin"):
+        registry.assemble(oci, str(docker))
+
+
+def test_of_a_docker_manifest_list_the_manifest_at_fault_is_named(registry: Registry) -> None:
+    docker = registry.add(images.gzip_image({"a": b""}, docker=True))
+    member = registry.member(str(docker))
+    listed = registry.add_manifest(images.index([member], MediaType.DOCKER_INDEX))
+    with nothing_pushed(registry, Unsupported, f"@{docker} is a Docker v2s2 manifest"):
+        registry.assemble(str(listed))
+
+
+def test_attestations_are_kept_behind_all_images_as_they_are(registry: Registry) -> None:
+    gz, zst = registry.image(), registry.image("zstd:chunked")
+    annotations = {
+        "vnd.docker.reference.type": "attestation-manifest",
+        "vnd.docker.reference.digest": gz,
+    }
+    about = images.descriptor(
+        MediaType.OCI_MANIFEST,
+        b"never read",
+        annotations=annotations,
+        platform={"os": "unknown", "architecture": "unknown"},
+    )
+    report = registry.assemble(registry.index([about, registry.member(gz)]), zst)
+    assert registry.order() == [gz, zst, about["digest"]]
+    assert registry.entries()[2] == about
+    assert about["digest"] not in report.results["IMAGES"]
+
+
+def test_an_attestation_loses_an_annotation_that_only_zstd_images_have(registry: Registry) -> None:
+    kept = {"vnd.docker.reference.type": "attestation-manifest"}
+    about = images.descriptor(MediaType.OCI_MANIFEST, b"never read", annotations=kept | ZSTD)
+    registry.assemble(registry.index([about]), registry.image())
+    assert registry.entries()[1]["annotations"] == kept
+
+
+def test_an_image_without_layers_is_its_own_twin_and_listed_once(registry: Registry) -> None:
+    empty = str(registry.add(images.gzip_image()))
+    registry.assemble(empty, empty)
+    assert registry.order() == [empty]
+    assert "annotations" not in registry.entries()[0]
+
+
+def test_an_image_with_one_zstd_layer_among_gzip_layers_is_a_zstd_entry(registry: Registry) -> None:
+    config = images.config(["sha256:" + "1" * 64, "sha256:" + "2" * 64])
+    registry.blobs[str(Digest.of(config))] = config
+    layers = [
+        images.descriptor(MediaType.OCI_LAYER_GZIP, b"1"),
+        images.descriptor(MediaType.OCI_LAYER_ZSTD, b"2"),
+    ]
+    mixed, gz = str(registry.add_manifest(images.manifest(config, layers))), registry.image("gzip")
+    registry.assemble(mixed, gz)
+    assert registry.order() == [gz, mixed]
+    assert registry.entries()[1]["annotations"] == ZSTD
+
+
+def test_an_artifact_is_refused_by_name(registry: Registry) -> None:
+    chart = images.manifest(b"{}", config_type="application/vnd.cncf.helm.config.v1+json")
+    digest = registry.add_manifest(chart)
+    with nothing_pushed(registry, Unsupported, str(digest), "artifact"):
+        registry.assemble(registry.image(), str(digest))
+
+
+def test_an_index_inside_an_index_is_refused_by_name(registry: Registry) -> None:
+    inner = registry.index([registry.member(registry.image())])
+    with nothing_pushed(registry, Unsupported, inner, "has an index in it"):
+        registry.assemble(registry.index([registry.member(inner)]))
+
+
+def test_an_entry_that_is_not_there_pushes_nothing(registry: Registry) -> None:
+    with nothing_pushed(registry, NotFound):
+        registry.assemble(registry.image(), "sha256:" + "0" * 64)
+
+
+def test_the_same_input_gives_the_same_digest(registry: Registry) -> None:
+    given = registry.image(), registry.image("zstd:chunked"), registry.image("gzip", "arm64")
+    one = registry.assemble(*given)
+    other = registry.assemble(*given)
+    assert one.reference == other.reference
+    assert one.reference.digest == Digest.of(registry.manifests["1.0"][1])
+
+
+def test_the_results_name_the_index_and_every_image_in_it_in_order(registry: Registry) -> None:
+    zst, gz = registry.image("zstd:chunked"), registry.image()
+    report = registry.assemble(zst, gz)
+    assert report.results == {
+        "IMAGE_URL": f"{registry.repository}:1.0",
+        "IMAGE_DIGEST": str(Digest.of(registry.manifests["1.0"][1])),
+        "IMAGES": f"{registry.repository}@{gz},{registry.repository}@{zst}",
+    }
+
+
+def test_results_beyond_a_task_s_4096_bytes_are_an_error_before_anything_is_pushed(
+    registry: Registry,
+) -> None:
+    given = [registry.image("gzip", f"arch{number}") for number in range(45)]
+    with nothing_pushed(registry, UsageError, "fit into a Task's termination message"):
+        registry.assemble(*given)
+
+
+def test_thirty_images_fit_into_a_task_s_results(registry: Registry) -> None:
+    report = registry.assemble(*(registry.image("gzip", f"arch{number}") for number in range(30)))
+    assert len(json.dumps(report.results)) < 4096
+    assert len(registry.order()) == 30
+
+
+def test_outside_a_task_the_results_have_no_bound(registry: Registry) -> None:
+    registry.assemble(*(registry.image("gzip", f"arch{n}") for n in range(45)), is_task=False)
+    assert len(registry.order()) == 45
+
+
+def test_a_twin_without_its_gzip_image_is_warned_of(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry.assemble(registry.image("gzip", "arm64"), registry.image("zstd:chunked", "s390x"))
+    assert caplog.messages == ["there is no gzip image for linux/s390x: Docker before 23 cannot pull it"]
+
+
+@pytest.mark.parametrize("to", ["localhost:1/app", "localhost:1/app:1@sha256:" + "0" * 64])
+def test_the_index_needs_a_tag_and_takes_no_digest(registry: Registry, to: str) -> None:
+    with nothing_pushed(registry, UsageError, to, "name a tag"), registry.client() as client:
+        assemble(client, Reference.parse(to), (), is_task=True)
+
+
+def test_an_image_without_a_digest_is_refused(registry: Registry) -> None:
+    to = Reference(registry.repository, "1.0")
+    image = Reference(registry.repository, "latest")
+    with nothing_pushed(registry, UsageError, "has no digest"), registry.client() as client:
+        assemble(client, to, (image,), is_task=True)
+
+
+def test_an_image_of_another_repository_is_refused(registry: Registry) -> None:
+    to = Reference(registry.repository, "1.0")
+    other = Reference.parse("localhost:1/other@sha256:" + "0" * 64)
+    with nothing_pushed(registry, UsageError, "localhost:1/other@", "copy it there first"):
+        with registry.client() as client:
+            assemble(client, to, (other,), is_task=True)
+
+
+def test_the_index_is_there_by_its_digest_before_the_tag_moves(registry: Registry) -> None:
+    digest = registry.assemble(registry.image()).reference.digest
+    assert [r.path.rpartition("/")[2] for r in registry.pushed()] == [str(digest), "1.0"]
