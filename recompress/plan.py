@@ -121,7 +121,14 @@ def _from_index(
         raise Unsupported(f"{reference} has no image for {platform}; it has {has}")
     images = [_entry_image(client, entry, reference, platform) for entry in entries]
     # Whatever the order: which one is meant is told by what is in it.
-    return next((image for image in images if image.manifest.is_zstd_chunked is is_twin), images[0])
+    return max(images, key=_zstd_layers) if is_twin else min(images, key=_zstd_layers)
+
+
+def _zstd_layers(image: Image) -> tuple[int, int]:
+    """How many layers are zstd:chunked, and how many are zstd at all."""
+    packed = [layer.compression for layer in image.manifest.layers]
+    chunked = packed.count(Compression.ZSTD_CHUNKED)
+    return chunked, chunked + packed.count(Compression.ZSTD)
 
 
 def _entry_image(

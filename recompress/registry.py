@@ -51,23 +51,10 @@ _ACCEPT = ", ".join(
         MediaType.DOCKER_SCHEMA1,
     )
 )
-_MAX_ERROR_BYTES = 64 * 1024
 _CHUNK_BYTES = 256 * 1024
-_CONNECT_SECONDS = 15.0
-_SILENCE_SECONDS = 60.0
-_LONGEST_WAIT_SECONDS = 60.0
-_TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
 _HOSTS = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """How to speak to registries: certificates to trust besides the system's, or not to look."""
-
-    verify: bool = True
-    ca_files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,29 +79,6 @@ class Served:
     content_type: str
 
 
-def retrying(attempts: int) -> tenacity.Retrying:
-    """Try again after temporary failures: exponential, with jitter, Retry-After obeyed."""
-    backoff = tenacity.wait_random_exponential(multiplier=0.5, max=_LONGEST_WAIT_SECONDS / 2)
-
-    def wait(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after if isinstance(error, Unavailable) else None
-        return max(backoff(state), min(asked or 0.0, _LONGEST_WAIT_SECONDS))
-
-    def say(state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        wait_seconds = state.next_action.sleep if state.next_action else 0.0
-        log.warning("%s; try %d of %d in %.1f s", error, state.attempt_number + 1, attempts, wait_seconds)
-
-    return tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(attempts),
-        wait=wait,
-        retry=tenacity.retry_if_exception(lambda e: isinstance(e, Unavailable) and e.temporary),
-        before_sleep=say,
-        reraise=True,
-    )
-
-
 class RepositoryClient:
     """Reads from and writes to one repository, with the credentials for it.
 
@@ -127,14 +91,7 @@ class RepositoryClient:
         self._attempts = attempts
         self._verify_tls = tls.verify
         self._host = _HOSTS.get(repository.registry, repository.registry)
-        self._client = httpx.Client(
-            auth=RegistryAuth(found, self._host),
-            verify=ssl_context(tls),
-            follow_redirects=True,
-            timeout=httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS, pool=None),
-            # A blob must arrive as it is stored: no transfer may be packed or unpacked on the way.
-            headers={"Accept-Encoding": "identity", "User-Agent": f"recompress/{__version__}"},
-        )
+        self._client = http_client(self._host, tls, RegistryAuth(found, self._host))
         self._base: str | None = None
 
     def __enter__(self) -> RepositoryClient:
@@ -289,10 +246,10 @@ class RepositoryClient:
             with self._client.stream(method, url, content=content, headers=headers) as response:
                 log.debug("%s %s: %d", method, redacted(response.url), response.status_code)
                 if response.status_code >= 400:
-                    raise _error(method, response, self.repository)
+                    raise answer_error(method, response, self.repository)
                 yield response
         except httpx.HTTPError as error:
-            raise _transport_error(error, method, url, self._verify_tls) from error
+            raise transport_error(error, method, url, self._verify_tls) from error
 
     def _url(self, path: str) -> str:
         return f"{self._base_url()}/v2/{self.repository.path}/{path}"
@@ -311,26 +268,6 @@ class RepositoryClient:
         except httpx.HTTPError:
             return False
         return True
-
-
-def redacted(url: httpx.URL) -> str:
-    """A URL without what may be secret in it: user information, query and fragment."""
-    return str(url.copy_with(query=None, fragment=None, username=None, password=None))
-
-
-@functools.cache
-def ssl_context(tls: Tls) -> ssl.SSLContext:
-    """The certificates to trust, read once: some 150 of them take time and memory."""
-    context = ssl.create_default_context()
-    for file in tls.ca_files:
-        try:
-            context.load_verify_locations(cafile=file)
-        except OSError:  # which ssl.SSLError is one of
-            raise UsageError(f"the CA file {file} cannot be read or holds no certificates") from None
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _stream(response: httpx.Response) -> Iterator[bytes]:
@@ -374,74 +311,3 @@ def _compare(content: bytes, expected: Digest, what: str) -> None:
     found = Digest.of(content)
     if found != expected:
         raise VerificationFailed(f"{what} has the digest {found}: these are not the bytes asked for")
-
-
-def _error(method: str, response: httpx.Response, repository: Repository) -> RecompressError:
-    status = response.status_code
-    request = f"{method} {redacted(response.url)}: {status} {_registry_message(response)}".rstrip()
-    if status in (401, 403):
-        return Refused(
-            f"the registry refused access to {repository}: check the credentials for it ({request})"
-        )
-    if status == 404:
-        return NotFound(f"the registry does not have what was asked for ({request})")
-    if status == 416:
-        return VerificationFailed(f"a blob is shorter than its descriptor says ({request})")
-    return Unavailable(
-        f"the registry failed ({request})",
-        temporary=status in _TEMPORARY,
-        retry_after=_retry_after(response),
-    )
-
-
-def _registry_message(response: httpx.Response) -> str:
-    """The code and message of the specification's error body, where there is one."""
-    body = bytearray()
-    try:
-        for chunk in response.iter_raw(4096):
-            body += chunk
-            if len(body) >= _MAX_ERROR_BYTES:
-                break
-        first = json.loads(body)["errors"][0]
-        text = f"{first.get('code', '')} {first.get('message', '')}"
-    except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return ""
-    return re.sub(r"[^ -~]+", " ", text)[:300].strip()
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """The Retry-After header in seconds; RFC 9110 allows a number or a date."""
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
-
-
-def _transport_error(
-    error: httpx.HTTPError, method: str, url: str | httpx.URL, verify_tls: bool
-) -> Unavailable:
-    where = f"{method} {redacted(httpx.URL(url))}"
-    if (tls := _tls_cause(error)) is not None:
-        advice = (
-            "if it is a plain HTTP registry for tests, use --no-tls-verify; "
-            "if its certificate is from a private CA, use --ca-file"
-        )
-        reason = getattr(tls, "verify_message", None) or tls.reason or str(tls)
-        return Unavailable(f"no TLS connection to the registry: {reason} ({where}); {advice}")
-    reason = str(error) or type(error).__name__
-    return Unavailable(
-        f"the registry did not answer: {reason} ({where})",
-        temporary=isinstance(error, httpx.TransportError)
-        and not isinstance(error, httpx.UnsupportedProtocol),
-    )
-
-
-def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:
-    while error is not None:
-        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None

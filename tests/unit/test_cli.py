@@ -211,6 +211,7 @@ def test_the_options_reach_the_run(command: Command, asked: list[Any], tmp_path:
         "run", IMAGE, "--platform", "linux/arm/v7", "--to", "quay.io/to/app:2", "--level", "9", "--jobs", "3",
         "--results-dir", str(tmp_path), "--authfile", str(tmp_path / "auth.json"),
         "--ca-file", str(tmp_path / "ca.pem"), "--no-tls-verify", "--attempts", "2",
+        "--verify", "structure",
     )  # fmt: skip
     options = options_of(asked)
     assert options.image == Reference.parse(IMAGE)
@@ -239,6 +240,7 @@ def test_every_option_can_be_an_environment_variable(
         "TLS_VERIFY": "false",
         "ATTEMPTS": "2",
         "NO_REUSE": "true",
+        "VERIFY": "structure",
         "REUSE_FROM": "quay.io/org/a quay.io/org/b:1",
     }
     for name, value in variables.items():
@@ -277,7 +279,7 @@ def test_a_directory_of_certificates_is_all_that_are_in_it(
 ) -> None:
     for name in ("b.pem", "a.crt", "readme.txt"):
         (tmp_path / name).touch()
-    command("run", IMAGE, "--ca-file", str(tmp_path))
+    command("run", IMAGE, "--ca-file", str(tmp_path), "--verify=structure")
     assert asked[1].tls.ca_files == (tmp_path / "a.crt", tmp_path / "b.pem")
 
 

@@ -91,7 +91,7 @@ def test_a_wrong_reference_is_refused_with_the_part_that_is_wrong(text: str, rea
 
 
 def test_the_manifests_endpoint_is_asked_for_the_digest_before_the_tag_before_latest() -> None:
-    assert Reference.parse(f"quay.io/app:1@{DIGEST}").selector == DIGEST
+    assert Reference.parse(f"quay.io/app:1@{DIGEST}").selector == Digest.parse(DIGEST)
     assert Reference.parse("quay.io/app:1").selector == "1"
     assert Reference.parse("quay.io/app").selector == "latest"
 

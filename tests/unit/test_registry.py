@@ -23,7 +23,7 @@ from recompress.errors import (
 )
 from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
 from recompress.reference import Digest, Repository
-from recompress.registry import RepositoryClient, Served, Tls, redacted, retrying
+from recompress.registry import RepositoryClient, Served, Tls, redacted, retrying, ssl_context
 from tests.fake_registry import FakeRegistry, error_answer
 from tests.http_server import Answer, Handler, HttpServer, Request, in_turn, serving
 
@@ -461,7 +461,11 @@ def test_docker_hub_is_spoken_to_at_its_registry(monkeypatch: pytest.MonkeyPatch
 
 
 def test_certificates_are_verified_unless_told_otherwise() -> None:
-    from recompress.registry import _ssl_context
+    assert ssl_context(Tls()).verify_mode is ssl.CERT_REQUIRED
+    assert ssl_context(Tls(verify=False)).verify_mode is ssl.CERT_NONE
 
-    assert _ssl_context(Tls()).verify_mode is ssl.CERT_REQUIRED
-    assert _ssl_context(Tls(verify=False)).verify_mode is ssl.CERT_NONE
+
+def test_a_ca_file_without_certificates_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(UsageError, match=r"the CA file .*ca\.pem cannot be read or holds no certificates"):
+        ssl_context(Tls(ca_files=(tmp_path / "ca.pem",)))

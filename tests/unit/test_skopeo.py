@@ -42,7 +42,7 @@ TERMINAL = (
 @pytest.fixture
 def space(tmp_path: Path) -> Workspace:
     return Workspace(
-        tmp_path, tmp_path / "auth.json", tmp_path / "certs.d", True, {"PATH": os.environ["PATH"]}
+        tmp_path, os.memfd_create("auth.json"), tmp_path / "certs.d", True, {"PATH": os.environ["PATH"]}
     )
 
 
@@ -114,7 +114,7 @@ def test_a_level_is_handed_on(space: Workspace) -> None:
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_certificates_are_verified_on_both_sides_or_on_none(tmp_path: Path, verify: bool) -> None:
-    space = Workspace(tmp_path, tmp_path / "a", tmp_path / "c", verify, {})
+    space = Workspace(tmp_path, 0, tmp_path / "c", verify, {})
     command = skopeo.copy_command(SOURCE, SOURCE.repository, space, None, 1)
     assert f"--src-tls-verify={str(verify).lower()}" in command
     assert f"--dest-tls-verify={str(verify).lower()}" in command
@@ -153,9 +153,7 @@ def test_every_form_of_a_layers_line_is_understood(
     assert heard.events == [event]
 
 
-@pytest.mark.parametrize(
-    "line", ["", "Copying config 7a241b00bc done", "Copying blob xyz", "warning: \xff"]
-)
+@pytest.mark.parametrize("line", ["", "Copying config 7a241b00bc done", "Copying blob xyz", "warning: \xff"])
 def test_other_lines_are_passed_over(space: Workspace, line: str) -> None:
     heard = Heard()
     skopeo.copy(script(space, f"{says(line)}; echo {PUSHED} > digest"), space, heard)
