@@ -24,9 +24,10 @@ from recompress.manifest import Platform
 from recompress.progress import reporter
 from recompress.proving import Provers
 from recompress.reference import Reference
-from recompress.registry import Connection, Tls
+from recompress.registry import Connection
 from recompress.report import show
 from recompress.run import RunOptions
+from recompress.transport import Tls
 
 _TERMINATED = 128 + 15
 _INTERRUPTED = 128 + 2

@@ -27,7 +27,8 @@ from recompress.errors import Unavailable, VerificationFailed
 from recompress.manifest import Compression, Descriptor
 from recompress.progress import Reporter
 from recompress.reference import Digest, Repository
-from recompress.registry import Connection, RepositoryClient, retrying, ssl_context
+from recompress.registry import Connection, RepositoryClient
+from recompress.transport import retrying, ssl_context
 
 log = logging.getLogger(__name__)
 

@@ -7,14 +7,9 @@ to think of them.
 
 from __future__ import annotations
 
-import email.utils
-import functools
 import hashlib
-import json
 import logging
 import re
-import ssl
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,22 +17,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx
-import tenacity
 
-from recompress import __version__, credentials
+from recompress import credentials
 from recompress.auth import RegistryAuth
 from recompress.credentials import Credentials
-from recompress.errors import (
-    NotFound,
-    RecompressError,
-    Refused,
-    TimedOut,
-    Unavailable,
-    UsageError,
-    VerificationFailed,
-)
+from recompress.errors import NotFound, RecompressError, TimedOut, Unavailable, VerificationFailed
 from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
 from recompress.reference import Digest, Repository
+from recompress.transport import Tls, answer_error, http_client, redacted, retrying, transport_error
 
 log = logging.getLogger(__name__)
 
@@ -203,8 +190,12 @@ class RepositoryClient:
                 location = response.url.join(response.headers.get("Location", ""))
             target = location.copy_merge_params({"digest": str(digest)})
             headers = {"Content-Type": "application/octet-stream"}
-            with self._send("PUT", target, content=content, headers=headers):
-                pass
+            try:
+                with self._send("PUT", target, content=content, headers=headers):
+                    pass
+            except NotFound as error:
+                # The registry forgot the upload; a new one is as good.
+                raise Unavailable(str(error), temporary=True) from None
 
         self._retry(push)
 
@@ -248,8 +239,10 @@ class RepositoryClient:
                 if response.status_code >= 400:
                     raise answer_error(method, response, self.repository)
                 yield response
+        except httpx.InvalidURL as error:
+            raise Unavailable(f"the registry {self._host} names an address that is none: {error}") from None
         except httpx.HTTPError as error:
-            raise transport_error(error, method, url, self._verify_tls) from error
+            raise transport_error(error, method, url) from error
 
     def _url(self, path: str) -> str:
         return f"{self._base_url()}/v2/{self.repository.path}/{path}"

@@ -11,16 +11,17 @@ from pathlib import Path
 
 from recompress import blobcache, plan, proving, results, reuse, skopeo, twin, verify
 from recompress.blobcache import Offer, UnknownCache
-from recompress.errors import RecompressError, UsageError, VerificationFailed
+from recompress.errors import RecompressError, Unsupported, UsageError, VerificationFailed
 from recompress.manifest import Descriptor, Manifest, MediaType, Platform
 from recompress.plan import Image
 from recompress.progress import Reporter
 from recompress.proving import Claim, Provers
 from recompress.reference import Digest, Reference
-from recompress.registry import Connection, RepositoryClient, Served, retrying
+from recompress.registry import Connection, RepositoryClient, Served
 from recompress.report import Action, LayerReport, RunReport, Warnings
 from recompress.results import Results
 from recompress.reuse import Place
+from recompress.transport import retrying
 from recompress.workspace import Workspace, workspace
 
 log = logging.getLogger(__name__)
@@ -188,6 +189,8 @@ def _copy(this: _Run, space: Workspace) -> skopeo.Copied:
     def attempt() -> skopeo.Copied:
         try:
             return skopeo.copy(command, space, on_layer)
+        except Unsupported as error:
+            raise Unsupported(f"{source.reference}: {error}") from None
         except skopeo.SkopeoFailed as error:
             log.debug("%s", error)
             # What stands in the way is asked of the registry: its answers have status codes,

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from recompress.credentials import Credentials
 from recompress.manifest import MediaType
 from recompress.reference import Digest, Reference, Repository
-from recompress.registry import RepositoryClient, Tls
+from recompress.registry import RepositoryClient
+from recompress.transport import Tls
 from tests.http_server import Answer, HttpServer, Request
 from tests.images import HandmadeImage
 

@@ -14,7 +14,8 @@ from recompress.auth import scopes_for
 from recompress.credentials import Credentials
 from recompress.errors import NotFound, Refused, Unavailable
 from recompress.reference import Digest, Repository
-from recompress.registry import RepositoryClient, Served, Tls
+from recompress.registry import RepositoryClient, Served
+from recompress.transport import Tls
 from tests.http_server import Answer, HttpServer, Request, serving
 
 ME = Credentials("me", "se:cret")

@@ -23,7 +23,8 @@ from recompress.errors import (
 )
 from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
 from recompress.reference import Digest, Repository
-from recompress.registry import RepositoryClient, Served, Tls, redacted, retrying, ssl_context
+from recompress.registry import RepositoryClient, Served
+from recompress.transport import Tls, redacted, retrying, ssl_context
 from tests.fake_registry import FakeRegistry, error_answer
 from tests.http_server import Answer, Handler, HttpServer, Request, in_turn, serving
 

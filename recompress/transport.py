@@ -1,0 +1,236 @@
+"""HTTP below the registry's API: certificates, proxies, tries, and what a failure means.
+
+skopeo has an HTTP client of its own. Where Go's and Python's habits differ (proxies, odd
+certificates), this one follows Go's, so that one never succeeds where the other fails.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import functools
+import ipaddress
+import json
+import logging
+import re
+import ssl
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import tenacity
+
+from recompress import __version__
+from recompress.errors import NotFound, RecompressError, Refused, Unavailable, UsageError, VerificationFailed
+from recompress.reference import Repository
+
+log = logging.getLogger(__name__)
+
+MAX_ERROR_BYTES = 64 * 1024
+_CONNECT_SECONDS = 15.0
+_SILENCE_SECONDS = 60.0
+_LONGEST_WAIT_SECONDS = 60.0
+_TEMPORARY = frozenset({408, 425, 429})
+_NEVER_IMPLEMENTED = frozenset({501, 505})
+_UNTRUSTED = frozenset({18, 19, 20, 21})
+_OTHER_NAME = frozenset({62, 64})
+_OUT_OF_TIME = frozenset({9, 10})
+"""OpenSSL, x509_vfy.h: the numbers of what is wrong with a certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How to speak to registries: certificates to trust besides the system's, or not to look."""
+
+    verify: bool = True
+    ca_files: tuple[Path, ...] = ()
+
+
+class Bounded(httpx.SyncByteStream):
+    """The beginning of a body that is read to its end only because it is short."""
+
+    def __init__(self, stream: httpx.SyncByteStream, limit: int) -> None:
+        self._stream = stream
+        self._limit = limit
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = self._limit
+        for chunk in self._stream:
+            yield chunk[:left]
+            left -= len(chunk)
+            if left <= 0:
+                return
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._stream.close()
+
+
+def http_client(host: str, tls: Tls, auth: httpx.Auth) -> httpx.Client:
+    """A client for one registry. Raises UsageError for a proxy in the environment that cannot be used."""
+    try:
+        return httpx.Client(
+            auth=auth,
+            verify=ssl_context(tls),
+            follow_redirects=True,
+            timeout=httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS, pool=None),
+            # A blob must arrive as it is stored: no transfer may be packed or unpacked on the way.
+            headers={"Accept-Encoding": "identity", "User-Agent": f"recompress/{__version__}"},
+            # httpx itself reads the bodies of redirects and challenges to their ends.
+            event_hooks={"response": [_bound_all_but_content]},
+            mounts=_without_proxy(host),
+        )
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise UsageError(f"the proxy that the environment names cannot be used: {error}") from None
+
+
+def _bound_all_but_content(response: httpx.Response) -> None:
+    if response.status_code >= 300 and isinstance(response.stream, httpx.SyncByteStream):
+        response.stream = Bounded(response.stream, MAX_ERROR_BYTES)
+
+
+def _without_proxy(host: str) -> dict[str, None]:
+    """Where Go would use no proxy and httpx would: this machine, and networks in NO_PROXY."""
+    name = httpx.URL(f"https://{host}").host
+    direct = {f"all://[{name}]" if ":" in name else f"all://{name}": None}
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return direct if name == "localhost" else {}
+    for excepted in urllib.request.getproxies().get("no", "").split(","):
+        try:
+            if "/" in excepted and address in ipaddress.ip_network(excepted.strip(), strict=False):
+                return direct
+        except ValueError:
+            continue
+    return direct if address.is_loopback else {}
+
+
+@functools.cache
+def ssl_context(tls: Tls) -> ssl.SSLContext:
+    """The certificates to trust, read once: some 150 of them take time and memory."""
+    context = ssl.create_default_context()
+    # Go takes a private CA's certificate as it is; Python 3.13 began to ask for extensions that
+    # many have not. An intermediate certificate can be one to trust. Neither looks at common names.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.hostname_checks_common_name = False
+    for file in tls.ca_files:
+        try:
+            context.load_verify_locations(cafile=file)
+        except OSError:  # which ssl.SSLError is one of
+            raise UsageError(f"the CA file {file} cannot be read or holds no certificates") from None
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def retrying(attempts: int) -> tenacity.Retrying:
+    """Try again after temporary failures: exponential, with jitter, Retry-After obeyed."""
+    backoff = tenacity.wait_random_exponential(multiplier=0.5, max=_LONGEST_WAIT_SECONDS / 2)
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, Unavailable) else None
+        return max(backoff(state), min(asked or 0.0, _LONGEST_WAIT_SECONDS))
+
+    def say(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        wait_seconds = state.next_action.sleep if state.next_action else 0.0
+        log.warning("%s; try %d of %d in %.1f s", error, state.attempt_number + 1, attempts, wait_seconds)
+
+    return tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(attempts),
+        wait=wait,
+        retry=tenacity.retry_if_exception(lambda e: isinstance(e, Unavailable) and e.temporary),
+        before_sleep=say,
+        reraise=True,
+    )
+
+
+def redacted(url: httpx.URL) -> str:
+    """A URL without what may be secret in it: user information, query and fragment."""
+    return str(url.copy_with(query=None, fragment=None, username=None, password=None))
+
+
+def answer_error(method: str, response: httpx.Response, repository: Repository) -> RecompressError:
+    """What an answer with an error status means."""
+    status = response.status_code
+    request = f"{method} {redacted(response.url)}: {status} {_registry_message(response)}".rstrip()
+    if status in (401, 403):
+        return Refused(
+            f"the registry refused access to {repository}: check the credentials for it ({request})"
+        )
+    if status == 404:
+        return NotFound(f"the registry does not have what was asked for ({request})")
+    if status == 416:
+        return VerificationFailed(f"a blob is shorter than its descriptor says ({request})")
+    return Unavailable(
+        f"the registry failed ({request})",
+        temporary=status in _TEMPORARY or (status >= 500 and status not in _NEVER_IMPLEMENTED),
+        retry_after=_retry_after(response),
+    )
+
+
+def _registry_message(response: httpx.Response) -> str:
+    """The code and message of the specification's error body, where there is one."""
+    body = bytearray()
+    try:
+        for chunk in response.iter_raw(4096):
+            body += chunk
+            if len(body) >= MAX_ERROR_BYTES:
+                break
+        first = json.loads(body)["errors"][0]
+        text = f"{first.get('code', '')} {first.get('message', '')}"
+    except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return ""
+    return re.sub(r"[^ -~]+", " ", text)[:300].strip()
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """The Retry-After header in seconds; RFC 9110 allows a number or a date."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def transport_error(error: httpx.HTTPError, method: str, url: str | httpx.URL) -> Unavailable:
+    """What a request without an answer, or with half of one, means."""
+    where = f"{method} {redacted(httpx.URL(url))}"
+    if isinstance(error, httpx.ConnectError) and (tls := _tls_cause(error)) is not None:
+        reason = getattr(tls, "verify_message", None) or tls.reason or str(tls)
+        return Unavailable(f"no TLS connection to the registry: {reason} ({where}); {_advice(tls)}")
+    reason = str(error) or type(error).__name__
+    return Unavailable(
+        f"the registry did not answer: {reason} ({where})",
+        temporary=isinstance(error, httpx.TransportError)
+        and not isinstance(error, httpx.UnsupportedProtocol),
+    )
+
+
+def _advice(error: ssl.SSLError) -> str:
+    code = getattr(error, "verify_code", None)
+    if code in _UNTRUSTED:
+        return "if its certificate is from a private CA, use --ca-file"
+    if code in _OTHER_NAME:
+        return "use the name that its certificate is for, or give it one for this name"
+    if code in _OUT_OF_TIME:
+        return "renew its certificate, or set the clock of this machine"
+    if code is not None:
+        return "its certificate has to be replaced"
+    return "if it is a plain HTTP registry for tests, use --no-tls-verify"
+
+
+def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:
+    while error is not None:
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
