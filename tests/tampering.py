@@ -85,15 +85,15 @@ class Layer:
     def load(cls, name: str) -> Layer:
         packed = Packed.load(name)
         layout = Layout.of(packed.layer)
-        toc = json.loads(zstd.decompress(packed.section(layout.toc)))
-        lines = zstd.decompress(packed.section(layout.tar_split)).splitlines()
+        toc = json.loads(decompress(packed.section(layout.toc)))
+        lines = decompress(packed.section(layout.tar_split)).splitlines()
         frames: list[bytes] = []
         numbers = {}
         at = 0
         while at < layout.content_end:
             numbers[at] = len(frames)
             size = zstd.get_frame_size(packed.blob[at : layout.content_end])
-            frames.append(zstd.decompress(packed.blob[at : at + size]))
+            frames.append(decompress(packed.blob[at : at + size]))
             at += size
         numbers[at] = len(frames)
         for entry in toc["entries"] or ():
@@ -147,7 +147,7 @@ class Layer:
 
     def pack(self, diff_id: Digest | None = None, **changes: Any) -> Packed:
         """Put it together; `changes` are those of `assemble`."""
-        frames = [zstd.compress(frame) for frame in self.frames]
+        frames = [compress(frame) for frame in self.frames]
         lines = b"".join(dumps(line) + b"\n" for line in self.tar_split)
         offsets = [0]
         for frame in frames:
@@ -170,10 +170,10 @@ def assemble(
     footer: Callable[[bytes], bytes] = bytes,
 ) -> Packed:
     """A blob of these parts, with annotations that say where they are."""
-    small_tar_split = zstd.compress(tar_split) if compressed_tar_split is None else compressed_tar_split
+    small_tar_split = compress(tar_split) if compressed_tar_split is None else compressed_tar_split
     if not isinstance(toc, bytes):
         toc = dumps({**toc, "tarSplitDigest": tar_split_digest or str(Digest.of(small_tar_split))})
-    small_toc = zstd.compress(toc) if compressed_toc is None else compressed_toc
+    small_toc = compress(toc) if compressed_toc is None else compressed_toc
     toc_at = len(frames) + 8
     tar_split_at = toc_at + len(small_toc) + 8
     toc_size = len(toc) if toc_size is None else toc_size
@@ -188,6 +188,14 @@ def assemble(
     }
     descriptor = Descriptor(DESCRIBED["kinds"]["mediaType"], Digest.of(blob), len(blob), annotations)
     return Packed(descriptor, diff_id, blob)
+
+
+def compress(content: bytes) -> bytes:
+    return zstd.compress(content)
+
+
+def decompress(frame: bytes) -> bytes:
+    return zstd.decompress(frame)
 
 
 def skippable(content: bytes) -> bytes:

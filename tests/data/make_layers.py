@@ -27,6 +27,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 END = bytes(1024)
 Format = Literal[0, 1, 2]
 TIME = 1_700_000_000
+CAPABILITY = b"\1\0\0\2" + b"\0\x20\0\0" + bytes(12)  # cap_net_raw=ep
 
 
 def info(name: str, kind: bytes = tarfile.REGTYPE, **fields: object) -> tarfile.TarInfo:
@@ -86,13 +87,13 @@ def kinds() -> bytes:
 
 
 def pax() -> bytes:
-    capability = "SCHILY.xattr.security.capability"
+    xattrs = {"SCHILY.xattr.security.capability": CAPABILITY.decode(), "SCHILY.xattr.user.empty": ""}
     return archive(
         tarfile.PAX_FORMAT,
         (info("n" * 90 + "/" + "m" * 60 + "/" + "o" * 150), b"long name"),
         (info("p" * 120, tarfile.SYMTYPE, linkname="q" * 300), b""),
         (
-            info("ping", pax_headers={capability: b"\x01\0\0\2\0 \0\0".decode(), "SCHILY.xattr.user.e": ""}),
+            info("ping", pax_headers=xattrs),
             b"p",
         ),
         (info("xattrs", tarfile.DIRTYPE, pax_headers={"SCHILY.xattr.user.ä<&>": "ß", "comment": "c"}), b""),
@@ -107,8 +108,8 @@ def pax() -> bytes:
 def gnu() -> bytes:
     return archive(
         tarfile.GNU_FORMAT,
-        (info("n" * 300), b"long name"),
-        (info("l" * 120, tarfile.LNKTYPE, linkname="n" * 300), b""),
+        (info("n" * 150 + "/" + "m" * 150), b"long name"),
+        (info("l" * 120, tarfile.LNKTYPE, linkname="n" * 150 + "/" + "m" * 150), b""),
         (info("big-ids", uid=4_000_000_000, gid=3_000_000), b"b"),
         (info("before-1970", mtime=-86400), b"t"),
         end=header(b"times", magic=b"ustar  \0", o345=b"%011o\0" % 17, o357=b"%011o\0" % 18)

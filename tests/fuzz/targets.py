@@ -1,0 +1,167 @@
+"""What is fuzzed: each reader of untrusted bytes, and the whole proof with a table that somebody else wrote.
+
+A target takes bytes and returns; VerificationFailed is an answer, any other exception a finding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from recompress.chunked import Layout
+from recompress.errors import VerificationFailed
+from recompress.frames import PIECE, Blob, Frames, decompressed
+from recompress.reference import Digest
+from recompress.tarsplit import TarSplit
+from recompress.tarstream import TarStream
+from recompress.toc import Toc
+from tests.tampering import Layer, assemble, compress, decompress, dumps
+
+LIMIT = 4 * PIECE
+LAYERS = ("kinds", "pax", "gnu", "old", "chunks", "trailing", "empty", "half-end")
+
+
+class _Bytes:
+    def __init__(self, data: bytes) -> None:
+        self.file = io.BytesIO(data)
+
+    def read_exactly(self, count: int) -> bytes:
+        return self.file.read(count)
+
+
+def toc(data: bytes) -> None:
+    size = 1 + len(data) % 97
+    reader = Toc(data[at : at + size] for at in range(0, len(data), size))
+    while reader.next_chunk() or reader.next_entry():
+        pass
+    assert reader.tar_split_digest
+
+
+def tar_split(data: bytes) -> None:
+    def expect_header(reader: TarSplit) -> None:
+        reader.expect_header(b"header")
+
+    def expect_file(reader: TarSplit) -> None:
+        reader.expect_file(b"name", 5, 7)
+
+    def expect_trailing(reader: TarSplit) -> None:
+        reader.expect_trailing(b"trailing")
+
+    for expect in (expect_header, expect_file, expect_trailing):
+        reader = TarSplit(data[at : at + 50] for at in range(0, len(data), 50))
+        with contextlib.suppress(VerificationFailed):
+            for _ in range(3):
+                expect(reader)
+            reader.expect_end()
+
+
+def frames(data: bytes) -> None:
+    chunks = (data[at : at + 100] for at in range(0, len(data), 100))
+    reader = Frames(Blob(chunks, len(data)), len(data), LIMIT)
+    while reader.read(PIECE):
+        reader.frame_offset()
+    assert reader.frame_offset() == len(data)
+    assert reader.decompressed <= LIMIT
+
+
+def section(data: bytes) -> None:
+    size = int.from_bytes(data[:4], "little")
+    assert sum(map(len, decompressed(io.BytesIO(data[4:]), size, "it"))) == size
+
+
+def tar(data: bytes) -> None:
+    source = _Bytes(data)
+    stream = TarStream(source)
+    raw = content = 0
+    while (header := stream.next_header()) is not None:
+        raw += len(header.raw)
+        content += len(source.read_exactly(header.size)) if header.type == "reg" else 0
+    assert raw + content + len(stream.end) + len(source.file.read()) == len(data)
+
+
+def layer(data: bytes) -> None:
+    """The first byte chooses a real layer, the others are its table, signed: only the real one is proven."""
+    real, table = _LAYERS[data[0] % len(_LAYERS)] if data else _LAYERS[0], data[1:]
+    assemble(b"".join(map(compress, real.frames)), table, real.lines, real.diff_id).prove()
+    assert _meaning(json.loads(table)) == _meaning(json.loads(real.table)), "another table was proven"
+
+
+def stream(data: bytes) -> None:
+    """The first byte chooses a real layer, the others are its tar stream: only the real one is proven."""
+    real, changed = _LAYERS[data[0] % len(_LAYERS)] if data else _LAYERS[0], data[1:]
+    source = io.BytesIO(changed)
+    frames = [source.read(len(frame)) for frame in real.frames]
+    frames[-1] += source.read()
+    assemble(b"".join(map(compress, frames)), real.table, real.lines, Digest.of(changed)).prove()
+    assert changed == b"".join(real.frames), "another stream was proven"
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "toc": toc,
+    "tar_split": tar_split,
+    "frames": frames,
+    "section": section,
+    "tar": tar,
+    "layer": layer,
+    "stream": stream,
+}
+
+
+def run(name: str, data: bytes) -> None:
+    """Run one target on one input."""
+    with contextlib.suppress(VerificationFailed):
+        TARGETS[name](data)
+
+
+def seeds(name: str) -> Iterator[bytes]:
+    """What fuzzing starts from: parts of real layers."""
+    for number, real in enumerate(_LAYERS):
+        joined = b"".join(real.frames)
+        yield {
+            "toc": real.table,
+            "tar_split": real.lines,
+            "frames": b"".join(map(compress, real.frames)),
+            "section": len(real.lines).to_bytes(4, "little") + compress(real.lines),
+            "tar": joined,
+            "layer": bytes([number]) + real.table,
+            "stream": bytes([number]) + joined,
+        }[name]
+
+
+@dataclass(frozen=True)
+class _Real:
+    frames: list[bytes]
+    table: bytes
+    lines: bytes
+    diff_id: Digest
+
+    @classmethod
+    def load(cls, name: str) -> _Real:
+        parts = Layer.load(name)
+        packed = parts.pack()
+        table = decompress(packed.section(Layout.of(packed.layer).toc))
+        lines = b"".join(dumps(line) + b"\n" for line in parts.tar_split)
+        return cls(parts.frames, table, lines, packed.diff_id)
+
+
+_LAYERS = [_Real.load(name) for name in LAYERS]
+
+
+def _meaning(table: Any) -> Any:
+    """A table without what means nothing: fields that are empty, and how times are written."""
+    entries = [
+        {key: value for key, value in entry.items() if value not in ("", 0, {}) and not key.endswith("time")}
+        for entry in table["entries"] or ()
+    ]
+    empty = str(Digest.of(b""))
+    for entry in entries:
+        if entry.get("type") != "chunk" and not entry.get("offset") and entry.get("digest") == empty:
+            del entry["digest"]
+        if "chunkSize" in entry and entry["chunkSize"] == entry.get("size"):
+            for key in ("chunkSize", "chunkDigest", "chunkType"):
+                entry.pop(key, None)
+    return table["version"], entries, table["tarSplitDigest"]
