@@ -165,12 +165,6 @@ def check_image(client: RepositoryClient, manifest: Manifest, reference: Referen
     return Image(reference, manifest, config)
 
 
-def _zstd_layers(image: Image) -> int:
-    return sum(
-        layer.compression in (Compression.ZSTD, Compression.ZSTD_CHUNKED) for layer in image.manifest.layers
-    )
-
-
 def _os_and_architecture(platform: Platform) -> tuple[str, str]:
     return platform.os, platform.architecture
 

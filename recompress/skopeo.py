@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from recompress.errors import SkopeoUnusable, Unavailable, UsageError
+from recompress.errors import SkopeoUnusable, Unavailable, Unsupported, UsageError
 from recompress.reference import Digest, Reference, Repository
 from recompress.workspace import Workspace
 
@@ -40,6 +40,7 @@ _COPYING = re.compile(
     r"Copying blob (?:sha256:)?(?P<digest>[0-9a-f]{12})[0-9a-f]*"
     r"(?: +(?:\[[^\]]*\] (?P<done>[0-9.]+)(?P<unit>[KMGT]?i?[Bb]) /|(?P<end>done|skipped: already exists)))?"
 )
+_NO_TAR_FOR_IT = re.compile(r"unknown tarball type: ([0-9]{1,3})")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -131,16 +132,24 @@ def copy(command: list[str], space: Workspace, progress: Callable[[str, int | No
         stderr_file.open("wb") as stderr,
         _running(command, space, stderr.fileno()) as (process, terminal),
     ):
-        for digest, done, is_end in _events(_lines(terminal)):
-            started.setdefault(digest, time.monotonic())
-            if not is_end:
+        for digest, done, end in _events(_lines(terminal)):
+            # A small layer can be done at first sight; one that is taken over never starts.
+            if not end or (end == "done" and digest not in started):
                 progress(digest, done)
-            elif digest not in seconds:
+            started.setdefault(digest, time.monotonic())
+            if end and digest not in seconds:
                 seconds[digest] = time.monotonic() - started[digest]
                 progress(digest, None)
         status = process.wait()
     words = stderr_file.read_text(errors="replace").strip()
     if status:
+        if found := _NO_TAR_FOR_IT.search(words):
+            # The one failure whose words are read: the registry knows nothing of it, and trying
+            # again would compress everything again (containers/storage, chunked/compressor).
+            raise Unsupported(
+                f"a layer has a tar entry of type {chr(int(found[1]))!r}, which no zstd:chunked layer can "
+                f"hold (skopeo: {found[0]}): build the image without such files"
+            )
         raise SkopeoFailed(f"skopeo failed with exit status {status}: {_last_words(words)}", temporary=True)
     try:
         pushed = Digest.parse(_digest_file(space).read_text().strip())
@@ -210,12 +219,12 @@ def _lines(terminal: int) -> Iterator[str]:
         yield from lines
 
 
-def _events(lines: Iterator[str]) -> Iterator[tuple[str, int, bool]]:
-    """Layer, bytes done, and whether it came to its end, of each line that is about a layer."""
+def _events(lines: Iterator[str]) -> Iterator[tuple[str, int, str | None]]:
+    """Layer, bytes done, and how it ended if it did, of each line that is about a layer."""
     for line in lines:
         if found := _COPYING.search(_ANSI.sub("", line)):
             done = float(found["done"] or 0) * _UNITS[(found["unit"] or "")[:1].strip("bB")]
-            yield found["digest"], int(done), bool(found["end"])
+            yield found["digest"], int(done), found["end"]
 
 
 def _digest_file(space: Workspace) -> Path:
@@ -227,4 +236,5 @@ def _last_words(text: str) -> str:
     line = text.splitlines()[-1] if text else "it said nothing"
     if found := re.search(r'msg="((?:[^"\\]|\\.)*)"', line):
         line = found[1].replace('\\"', '"')
-    return line[-_SHOWN_ERROR_CHARACTERS:]
+    # The query of an upload's URL is as good as a credential.
+    return re.sub(r"\?[^\s\"']*", "", line)[-_SHOWN_ERROR_CHARACTERS:]

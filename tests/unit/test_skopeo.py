@@ -127,6 +127,7 @@ def test_what_skopeo_says_of_its_layers_is_told(space: Workspace) -> None:
     assert set(copied.seconds) == {FIRST, SECOND}
     assert heard.events == [
         (FIRST, 17 * 2**20),
+        (SECOND, 0),
         (SECOND, None),
         (FIRST, 46 * 2**20 + 2**19),
         (FIRST, None),
@@ -142,7 +143,6 @@ def test_what_skopeo_says_of_its_layers_is_told(space: Workspace) -> None:
         (f"Copying blob {FIRST} [>-----] 1.5GiB / 2.0GiB", (FIRST, 3 * 2**29)),
         (f"Copying blob sha256:{FIRST}{'0' * 52}", (FIRST, 0)),
         (f"Copying blob {FIRST} skipped: already exists  ", (FIRST, None)),
-        (f"\x1b[1mCopying blob {FIRST} done\x1b[0m", (FIRST, None)),
     ],
 )
 def test_every_form_of_a_layers_line_is_understood(
@@ -151,6 +151,13 @@ def test_every_form_of_a_layers_line_is_understood(
     heard = Heard()
     skopeo.copy(script(space, f"{says(line)}; echo {PUSHED} > digest"), space, heard)
     assert heard.events == [event]
+
+
+def test_a_layer_that_is_done_at_first_sight_is_told_to_start_as_well(space: Workspace) -> None:
+    heard = Heard()
+    line = f"\x1b[1mCopying blob {FIRST} done\x1b[0m"
+    skopeo.copy(script(space, f"{says(line)}; echo {PUSHED} > digest"), space, heard)
+    assert heard.events == [(FIRST, 0), (FIRST, None)]
 
 
 @pytest.mark.parametrize("line", ["", "Copying config 7a241b00bc done", "Copying blob xyz", "warning: \xff"])
