@@ -30,4 +30,4 @@ pin: ## Name a released task image in task.yaml: IMAGE=registry/repository@sha25
 	@hack/pin.sh "$(IMAGE)"
 
 clean: ## Remove everything that was built
-	@hack/clean.sh
+	@$(if $(shell command -v docker),hack/engine.sh) hack/clean.sh
