@@ -47,7 +47,7 @@ class LayerReport:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The outcome of `recompress run`."""
+    """The outcome of `recompress run`; `verified` is what was proven: content, or structure alone."""
 
     source: Image
     twin: Reference
@@ -55,6 +55,7 @@ class RunReport:
     seconds: float
     results: Mapping[str, str]
     warnings: tuple[str, ...]
+    verified: str
 
     @property
     def recompressed(self) -> bool:
@@ -82,6 +83,7 @@ class RunReport:
                 "twin_size": sum(layer.twin.size for layer in self.layers),
                 "saved_size": self.saved,
                 "seconds": round(self.seconds, 3),
+                "verified": self.verified,
                 "warnings": list(self.warnings),
                 "results": dict(self.results),
             },
@@ -99,7 +101,7 @@ class RunReport:
             table.add_column(heading, justify="right", no_wrap=True)
         for layer in self.layers:
             table.add_row(
-                layer.diff_id.short,
+                layer.source.digest.short,
                 compression(layer.source),
                 compression(layer.twin),
                 str(layer.action),
@@ -112,7 +114,7 @@ class RunReport:
         after = decimal(sum(layer.twin.size for layer in self.layers))
         table.add_row("total", "", "", "", before, after, f"{self.seconds:.1f}")
         outcome = "" if self.recompressed else "already zstd:chunked, nothing was pushed\n"
-        digests = f"source  {self.source.reference}\ntwin    {self.twin}"
+        digests = f"source  {self.source.reference}\ntwin    {self.twin}\nproven  {self.verified}"
         reused = "".join(f"\nreused  {count} layers from {origin}" for origin, count in self._origins())
         saved = f"\nsaved   {decimal(self.saved)} not downloaded and compressed again" if self.saved else ""
         warnings = "".join(f"\nwarning: {warning}" for warning in self.warnings)

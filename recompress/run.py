@@ -92,7 +92,15 @@ def run(
         if options.results_dir:
             results.write(options.results_dir, files)
         at = Reference(named.repository, named.tag, named.digest)
-        return RunReport(source, at, layers, time.monotonic() - began, files, tuple(warnings.texts))
+        return RunReport(
+            source,
+            at,
+            layers,
+            time.monotonic() - began,
+            files,
+            tuple(warnings.texts),
+            "content" if provers else "structure",
+        )
 
 
 def _keep(this: _Run) -> tuple[Results, tuple[LayerReport, ...]]:
