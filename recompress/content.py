@@ -114,7 +114,8 @@ class _Proof:
             raise VerificationFailed(
                 f"the table of contents has the entry {printable(left.name)}, which the tar stream has not"
             )
-        self._tar_split.expect_trailing(stream.end)
+        if stream.end:
+            self._tar_split.expect_segment(stream.end)
         while data := self._frames.read(PIECE):
             self._tar_split.expect_trailing(data)
         self._tar_split.expect_end()
@@ -129,7 +130,7 @@ class _Proof:
         compare_attributes(header, entry)
         if not self._paths.add(header.name):
             raise VerificationFailed("the layer has more than one entry for this path")
-        self._tar_split.expect_header(header.raw)
+        self._tar_split.expect_segment(header.raw)
         if header.type == "reg" and header.size:
             checksum = self._content(entry)
         else:

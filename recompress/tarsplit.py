@@ -19,6 +19,8 @@ from recompress.errors import VerificationFailed
 from recompress.printable import printable
 
 _FILE, _SEGMENT = 1, 2
+_BLOCK = 512
+_ZEROS = bytes(2 * _BLOCK)
 _MAX_LINE = 8 * 1024 * 1024
 _WHAT = "the tar-split data"
 _FIELDS: Mapping[str, tuple[type, ...]] = {
@@ -55,10 +57,10 @@ class TarSplit:
         self._position = 0
         self._trailing = memoryview(b"")
 
-    def expect_header(self, raw: bytes) -> None:
+    def expect_segment(self, raw: bytes) -> None:
         """A segment with exactly these bytes: the padding of the file before, and all headers of an entry.
 
-        Exactly one, because a client parses the header of an entry from one segment (tar/asm.IterateHeaders).
+        Exactly one, because a client parses an entry or the end from one segment (tar/asm.IterateHeaders).
         """
         line = self._next()
         if line == b'{"type":2,"payload":"%b","position":%d}' % (
@@ -68,7 +70,7 @@ class TarSplit:
             return
         entry = _parse(line)
         if entry.type != _SEGMENT or entry.payload != raw:
-            raise VerificationFailed(f"{_WHAT} has other header bytes than the tar stream")
+            raise VerificationFailed(f"{_WHAT} has other bytes here than the tar stream")
 
     def expect_file(self, name: bytes, size: int, checksum: int) -> None:
         """A file of that name and size in bytes, whose content, where it has any, has that CRC-64."""
@@ -89,19 +91,21 @@ class TarSplit:
             )
 
     def expect_trailing(self, data: bytes) -> None:
-        """Bytes behind the last file. Segments may be cut anywhere: they come in the sizes that were read."""
+        """Bytes behind the end of the archive. Segments of them are cut where the writer's reads were cut."""
         rest = memoryview(data)
         while rest:
             if not self._trailing:
                 entry = _parse(self._next())
                 if entry.type != _SEGMENT:
                     raise VerificationFailed(f"{_WHAT} has {printable(entry.name)} behind the last file")
-                if not entry.payload:
-                    raise VerificationFailed(f"{_WHAT} has an empty segment")
+                if not _is_end(entry.payload):
+                    raise VerificationFailed(
+                        f"{_WHAT} has a segment behind the end of the archive that no client takes for an end"
+                    )
                 self._trailing = memoryview(entry.payload)
             count = min(len(rest), len(self._trailing))
             if self._trailing[:count] != rest[:count]:
-                raise VerificationFailed(f"{_WHAT} has other bytes for the end than the tar stream")
+                raise VerificationFailed(f"{_WHAT} has other bytes at the end than the tar stream")
             self._trailing = self._trailing[count:]
             rest = rest[count:]
 
@@ -131,6 +135,12 @@ class TarSplit:
             lines.reverse()
             self._lines = lines
         return self._lines.pop()
+
+
+def _is_end(segment: bytes) -> bool:
+    # IterateHeaders looks for an entry in each segment: Reader.readHeader has to find the end of an archive
+    # in it, or a client fails to pull the layer.
+    return segment == _ZEROS[:_BLOCK] or segment.startswith(_ZEROS)
 
 
 def _plain_file(name: bytes, size: int, payload: bytes, position: int) -> bytes:

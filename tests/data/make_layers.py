@@ -206,6 +206,9 @@ CASES: dict[str, Callable[[], bytes]] = {
     # What skopeo compresses without a word, and clients cannot pull.
     "not-utf-8": lambda: file("caf\udce9"),
     "link-with-size": link_with_size,
+    "garbage-at-end": lambda: file(end=END + b"garbage"),
+    "two-archives": lambda: file() + file("other"),
+    "zeros-at-end": lambda: file(end=END + bytes(700)),
     "same-file-absolute": lambda: file(end=b"") + file("/file"),
     # What skopeo compresses without a word into another tar stream.
     "sparse-pax": sparse_pax,

@@ -42,16 +42,16 @@ def toc(data: bytes) -> None:
 
 
 def tar_split(data: bytes) -> None:
-    def expect_header(reader: TarSplit) -> None:
-        reader.expect_header(b"header")
+    def expect_segment(reader: TarSplit) -> None:
+        reader.expect_segment(b"header")
 
     def expect_file(reader: TarSplit) -> None:
         reader.expect_file(b"name", 5, 7)
 
     def expect_trailing(reader: TarSplit) -> None:
-        reader.expect_trailing(b"trailing")
+        reader.expect_trailing(bytes(512))
 
-    for expect in (expect_header, expect_file, expect_trailing):
+    for expect in (expect_segment, expect_file, expect_trailing):
         reader = TarSplit(data[at : at + 50] for at in range(0, len(data), 50))
         with contextlib.suppress(VerificationFailed):
             for _ in range(3):

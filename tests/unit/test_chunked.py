@@ -117,6 +117,13 @@ def test_positions_that_leave_a_gap_or_overlap_are_refused(off: int) -> None:
         assert "do not describe the end of a blob" in refused(moved)
 
 
+def test_a_layer_without_any_bytes_has_no_tar_split_data() -> None:
+    assert (
+        refused(Packed.load("no-bytes"))
+        == f"annotation {TARSPLIT_POSITION}: there is nothing at that position"
+    )
+
+
 def test_two_tables_of_contents_are_refused() -> None:
     annotations = {**GOOD.layer.annotations, "containerd.io/snapshot/stargz/toc.digest": "sha256:" + "0" * 64}
     both = replace(GOOD, layer=replace(GOOD.layer, annotations=annotations))

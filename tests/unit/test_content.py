@@ -74,6 +74,9 @@ def test_a_layer_taken_apart_and_put_together_is_proven(name: str) -> None:
         ("link-with-size", "link: it is a hardlink with a size of 5"),
         ("same-file-absolute", "/file: the layer has more than one entry for this path"),
         ("sparse-pax", "sparse: no zstd:chunked layer can hold a sparse file"),
+        ("garbage-at-end", "after file: the tar-split data has a segment behind the end"),
+        ("zeros-at-end", "after file: the tar-split data has a segment behind the end"),
+        ("two-archives", "after file: the tar-split data has a segment behind the end"),
         ("no-padding", "the decompressed stream has the digest"),
     ],
 )
@@ -501,11 +504,11 @@ def split_segment(layer: Layer) -> None:
         (line_change("./dir/file", type=3), "has no file there"),
         (
             segment_change("./dir/file", lambda raw: raw[:-1] + b"x"),
-            "has other header bytes than the tar stream",
+            "has other bytes here than the tar stream",
         ),
-        (segment_change("./dir/file", lambda raw: raw + b"\0"), "has other header bytes than the tar stream"),
-        (drop_segment, "has other header bytes than the tar stream"),
-        (split_segment, "has other header bytes than the tar stream"),
+        (segment_change("./dir/file", lambda raw: raw + b"\0"), "has other bytes here than the tar stream"),
+        (drop_segment, "has other bytes here than the tar stream"),
+        (split_segment, "has other bytes here than the tar stream"),
     ],
 )
 def test_changed_tar_split_data_is_found(tamper: Tamper, message: str) -> None:
@@ -539,23 +542,21 @@ def test_other_trailing_bytes_are_found() -> None:
         last = layer.tar_split[-1]
         last["payload"] = encoded(base64.b64decode(last["payload"])[:-1] + b"E")
 
-    assert "the tar-split data has other bytes for the end than the tar stream" in tampered(
-        "trailing", tamper
-    )
+    assert "the tar-split data has other bytes at the end than the tar stream" in tampered("trailing", tamper)
 
 
 def test_a_file_behind_the_last_one_is_found() -> None:
     def tamper(layer: Layer) -> None:
-        layer.tar_split.insert(2, {"type": 1, "name": "added", "payload": None, "position": 2})
+        layer.tar_split.insert(3, {"type": 1, "name": "added", "payload": None, "position": 3})
 
     assert "the tar-split data has added behind the last file" in tampered("trailing", tamper)
 
 
 def test_an_empty_segment_at_the_end_is_found() -> None:
     def tamper(layer: Layer) -> None:
-        layer.tar_split.insert(2, {"type": 2, "payload": None, "position": 2})
+        layer.tar_split.insert(3, {"type": 2, "payload": None, "position": 3})
 
-    assert "the tar-split data has an empty segment" in tampered("trailing", tamper)
+    assert "the tar-split data has a segment behind the end of the archive" in tampered("trailing", tamper)
 
 
 def test_the_digest_of_other_tar_split_data_in_the_table_is_found() -> None:

@@ -55,12 +55,11 @@ def test_what_tar_split_writes_is_what_is_expected(size: int) -> None:
         ),
         size,
     )
-    reader.expect_header(b"header")
+    reader.expect_segment(b"header")
     reader.expect_file(b"a", 5, CRC)
-    reader.expect_header(b"\0" * 99)
+    reader.expect_segment(b"\0" * 99)
     reader.expect_file(b"b", 0, 0)
-    reader.expect_trailing(b"en")
-    reader.expect_trailing(b"d")
+    reader.expect_segment(b"end")
     reader.expect_end()
 
 
@@ -85,14 +84,14 @@ def test_a_name_cannot_bring_fields_along() -> None:
 
 def test_white_space_and_order_do_not_matter() -> None:
     reader = tar_split(b' { "position":0, "payload":"aGVhZGVy" , "type": 2 } \n')
-    reader.expect_header(b"header")
+    reader.expect_segment(b"header")
     reader.expect_end()
 
 
-@pytest.mark.parametrize("cuts", [[1] * 3000, [3000], [1024, 1976], [2999, 1]])
+@pytest.mark.parametrize("cuts", [[512] * 4 + [2000], [4048], [1024, 3024], [1500, 512, 2036]])
 @pytest.mark.parametrize("step", [1, 512, 3000])
-def test_what_trails_may_be_cut_anywhere(cuts: list[int], step: int) -> None:
-    data = bytes(range(250)) * 12
+def test_what_trails_may_be_cut_in_any_way_that_clients_take(cuts: list[int], step: int) -> None:
+    data = bytes(4000) + b"garbage at the end, and not of zeros at all, eh!"
     at, entries = 0, []
     for cut in cuts:
         entries.append(segment(data[at : at + cut]))
@@ -101,6 +100,14 @@ def test_what_trails_may_be_cut_anywhere(cuts: list[int], step: int) -> None:
     for start in range(0, len(data), step):
         reader.expect_trailing(data[start : start + step])
     reader.expect_end()
+
+
+@pytest.mark.parametrize(
+    "data", [b"x", bytes(511), bytes(513), bytes(1023), bytes(512) + b"x" * 512, b"x" * 2000]
+)
+def test_what_clients_do_not_take_for_an_end_is_refused(data: bytes) -> None:
+    with pytest.raises(VerificationFailed, match="that no client takes for an end"):
+        tar_split(lines(segment(data))).expect_trailing(data)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +139,7 @@ def test_what_trails_may_be_cut_anywhere(cuts: list[int], step: int) -> None:
 )
 def test_what_is_no_such_segment_is_refused(line: bytes) -> None:
     with pytest.raises(VerificationFailed):
-        tar_split(line + b"\n").expect_header(b"header")
+        tar_split(line + b"\n").expect_segment(b"header")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +162,7 @@ def test_what_is_no_such_file_is_refused(entry: dict[str, Any]) -> None:
 def test_a_last_line_without_an_end_is_refused() -> None:
     reader = tar_split(lines(segment(b"header"))[:-1])
     with pytest.raises(VerificationFailed, match="ends in the middle of a line"):
-        reader.expect_header(b"header")
+        reader.expect_segment(b"header")
 
 
 def test_an_endless_line_is_given_up() -> None:
@@ -168,7 +175,7 @@ def test_an_endless_line_is_given_up() -> None:
             yield b"A" * 256 * 1024
 
     with pytest.raises(VerificationFailed, match="has a line that is too long"):
-        TarSplit(pieces()).expect_header(b"header")
+        TarSplit(pieces()).expect_segment(b"header")
     assert taken < 40
 
 
@@ -176,7 +183,7 @@ def test_an_endless_line_is_given_up() -> None:
 def test_garbage_makes_no_other_error(raw: bytes) -> None:
     for line in (raw, raw + b"\n", b'{"type":2,"payload":"aGVhZGVy",' + raw + b"\n"):
         with contextlib.suppress(VerificationFailed):
-            tar_split(line).expect_header(b"header")
+            tar_split(line).expect_segment(b"header")
         with contextlib.suppress(VerificationFailed):
             tar_split(line).expect_file(b"header", 0, 0)
         with contextlib.suppress(VerificationFailed):
