@@ -10,16 +10,19 @@ import base64
 import re
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 import httpx
 
 from recompress.credentials import Credentials
 from recompress.errors import Refused
+from recompress.transport import Bounded
 
-_PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
+_CHALLENGE_PART = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))|([\w-]+)')
 _REPOSITORY_IN_PATH = re.compile(r"^/v2/(.+?)/(?:manifests|blobs|tags|referrers)/")
+_MAX_TOKEN_BYTES = 1024 * 1024
+_PORTS = {"http": 80, "https": 443}
 _DEFAULT_TOKEN_SECONDS = 60
 """The specification: a token without expires_in is valid for 60 seconds."""
 
@@ -35,19 +38,22 @@ class RegistryAuth(httpx.Auth):
 
     The body of an answer is not read here unless it is a token: it may be a layer of gigabytes.
 
+    They are shown to the registry itself, over the schemes given, and to the token server that it
+    names; nowhere else, wherever a redirect or an upload's Location leads.
+
     Tokens are kept per scope until shortly before they expire, and asked for again then, so a
     run may be longer than a token lives. May be used from several threads.
     """
 
-    def __init__(self, credentials: Credentials, host: str) -> None:
+    def __init__(self, credentials: Credentials, host: str, schemes: Iterable[str] = ("https",)) -> None:
         self._credentials = credentials
-        self._netloc = httpx.URL(f"https://{host}").netloc
+        self._places = {_place(httpx.URL(f"{scheme}://{host}")) for scheme in schemes}
         self._tokens: dict[tuple[str, ...], _Token] = {}
         self._lock = threading.Lock()
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Send with what is known; when challenged, get what is asked for and send once more."""
-        if request.url.netloc != self._netloc:
+        if _place(request.url) not in self._places:
             # An upload's Location can be object storage, signed by the registry.
             yield request
             return
@@ -57,22 +63,26 @@ class RegistryAuth(httpx.Auth):
         response = yield request
         # A redirect can lead to object storage, whose challenges are none of the registry's:
         # answering them would hand the registry's credentials to somebody else.
-        if response.status_code != httpx.codes.UNAUTHORIZED or response.url.netloc != self._netloc:
+        if response.status_code != httpx.codes.UNAUTHORIZED or _place(response.url) not in self._places:
             return
-        scheme, parameters = _challenge(response)
-        if scheme == "basic" and self._credentials.username:
-            pair = f"{self._credentials.username}:{self._credentials.password}".encode()
-            self._keep(scopes, _Token(f"Basic {base64.b64encode(pair).decode()}", float("inf")))
-        elif scheme == "bearer" and "realm" in parameters:
-            answer = yield self._token_request(parameters, scopes)
-            if answer.is_error:
-                return
-            answer.read()
-            self._keep(scopes, _token_from(answer))
-        else:
+        for scheme, parameters in challenges(response):
+            if scheme == "basic" and self._credentials.username:
+                token = _Token(self._basic(), float("inf"))
+            elif scheme == "bearer" and "realm" in parameters:
+                answer = yield self._token_request(parameters, scopes)
+                if not answer.is_success:
+                    return
+                token = _token_from(answer)
+            else:
+                continue
+            self._keep(scopes, token)
+            request.headers["Authorization"] = token.authorization
+            yield request
             return
-        request.headers["Authorization"] = self._tokens[scopes].authorization
-        yield request
+
+    def _basic(self) -> str:
+        pair = f"{self._credentials.username}:{self._credentials.password}".encode()
+        return f"Basic {base64.b64encode(pair).decode()}"
 
     def _known(self, scopes: tuple[str, ...]) -> _Token | None:
         with self._lock:
@@ -84,22 +94,25 @@ class RegistryAuth(httpx.Auth):
             self._tokens[scopes] = token
 
     def _token_request(self, challenge: dict[str, str], scopes: tuple[str, ...]) -> httpx.Request:
-        asked = scopes or tuple(challenge.get("scope", "").split())
-        service = challenge.get("service", "")
+        wanted = challenge.get("scope", "").split()
+        # The registry may want more than is thought here, as for giving up an upload.
+        is_more = challenge.get("error") == "insufficient_scope"
+        asked = dict.fromkeys((*scopes, *wanted)) if is_more else (scopes or wanted)
+        service = {"service": challenge["service"]} if challenge.get("service") else {}
         if self._credentials.identity_token:
             form = {
                 "grant_type": "refresh_token",
                 "refresh_token": self._credentials.identity_token,
-                "service": service,
                 "client_id": "recompress",
+                **service,
                 "scope": " ".join(asked),
             }
             return httpx.Request("POST", challenge["realm"], data=form)
-        parameters = httpx.QueryParams([("service", service), *(("scope", scope) for scope in asked)])
-        headers = {}
-        if self._credentials.username:
-            pair = f"{self._credentials.username}:{self._credentials.password}".encode()
-            headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+        account = {"account": self._credentials.username} if self._credentials.username else {}
+        parameters = httpx.QueryParams(
+            [*account.items(), *service.items(), *(("scope", scope) for scope in asked)]
+        )
+        headers = {"Authorization": self._basic()} if account else {}
         url = httpx.URL(challenge["realm"]).copy_merge_params(parameters)
         return httpx.Request("GET", url, headers=headers)
 
@@ -116,14 +129,27 @@ def scopes_for(request: httpx.Request) -> tuple[str, ...]:
     return tuple(scopes)
 
 
-def _challenge(response: httpx.Response) -> tuple[str, dict[str, str]]:
-    header = response.headers.get("WWW-Authenticate", "")
-    scheme, _, parameters = header.partition(" ")
-    return scheme.lower(), {name.lower(): value for name, value in _PARAMETER.findall(parameters)}
+def challenges(response: httpx.Response) -> list[tuple[str, dict[str, str]]]:
+    """The scheme and parameters of each challenge (RFC 9110, 11.6.1): one header can hold several."""
+    found: list[tuple[str, dict[str, str]]] = []
+    for header in response.headers.get_list("WWW-Authenticate"):
+        for name, quoted, plain, scheme in _CHALLENGE_PART.findall(header):
+            if scheme:
+                found.append((scheme.lower(), {}))
+            elif found:
+                found[-1][1][name.lower()] = plain or re.sub(r"\\(.)", r"\1", quoted)
+    return found
+
+
+def _place(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port or _PORTS.get(url.scheme)
 
 
 def _token_from(response: httpx.Response) -> _Token:
+    if isinstance(response.stream, httpx.SyncByteStream):
+        response.stream = Bounded(response.stream, _MAX_TOKEN_BYTES)
     try:
+        response.read()
         document = response.json()
         text = document.get("token") or document.get("access_token")
         seconds = float(document.get("expires_in") or _DEFAULT_TOKEN_SECONDS)

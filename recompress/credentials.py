@@ -25,6 +25,11 @@ from recompress.reference import Repository
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HELPER_SECONDS = 30
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+_DOCKER_HUB_SERVER = "https://index.docker.io/v1/"
+"""What Docker calls Docker Hub where it asks a credential helper."""
+
+_HELPER_HAS_NONE = b"credentials not found in native keychain"
+"""docker-credential-helpers, credentials/error.go: the one failure that means anonymous."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ def auth_files(authfile: Path | None, environment: Mapping[str, str], uid: int) 
         docker / "config.json",
         docker / ".dockerconfigjson",
         home / ".docker/config.json",
+        home / ".dockercfg",
     )
     return tuple(dict.fromkeys(place for place in places if _is_readable_file(place)))
 
@@ -70,12 +76,12 @@ def auth_files(authfile: Path | None, environment: Mapping[str, str], uid: int) 
 def find(repository: Repository, files: tuple[Path, ...]) -> Credentials:
     """The credentials for a repository: the first file that has any, its most specific entry.
 
-    Raises UsageError for a file that is not readable JSON, Refused where a credential helper
-    fails.
+    An entry without a secret, as Docker leaves it beside a credential helper, is as none. Raises
+    UsageError for a file that is not readable JSON, Refused where a credential helper fails.
     """
     for file in files:
-        document = _read(file)
-        if (credentials := _from_document(document, repository, file)) is not None:
+        credentials = _from_document(_read(file), repository, file)
+        if not credentials.is_anonymous:
             return credentials
     return Credentials()
 
@@ -84,11 +90,10 @@ def find(repository: Repository, files: tuple[Path, ...]) -> Credentials:
 def auth_file(credentials: Mapping[Repository, Credentials]) -> Iterator[int]:
     """A file for skopeo's --authfile, as an open descriptor: it has no name, so no kill leaves it behind.
 
-    There is an entry per repository, so source and destination can differ even in one registry.
+    There is an entry per repository, so source and destination can differ even in one registry; one
+    for an anonymous repository keeps skopeo from taking that of a namespace around it.
     """
-    auths = {
-        str(repository): _entry(found) for repository, found in credentials.items() if not found.is_anonymous
-    }
+    auths = {str(repository): _entry(found) for repository, found in credentials.items()}
     descriptor = os.memfd_create("auth.json")
     try:
         os.write(descriptor, json.dumps({"auths": auths}).encode())
@@ -98,6 +103,8 @@ def auth_file(credentials: Mapping[Repository, Credentials]) -> Iterator[int]:
 
 
 def _entry(credentials: Credentials) -> dict[str, str]:
+    if credentials.is_anonymous:
+        return {}
     pair = f"{credentials.username}:{credentials.password}".encode()
     entry = {"auth": base64.b64encode(pair).decode()}
     if credentials.identity_token:
@@ -121,10 +128,11 @@ def _read(file: Path) -> dict[str, Any]:
         raise UsageError(f"the auth file {file} is not JSON") from None
     if not isinstance(document, dict):
         raise UsageError(f"the auth file {file} is not a JSON object")
-    return document
+    # Docker's oldest file is what is the value of "auths" in the others.
+    return {"auths": document} if file.name == ".dockercfg" else document
 
 
-def _from_document(document: dict[str, Any], repository: Repository, file: Path) -> Credentials | None:
+def _from_document(document: dict[str, Any], repository: Repository, file: Path) -> Credentials:
     helpers = document.get("credHelpers")
     for key in _keys(repository):
         if isinstance(helpers, dict) and isinstance(helper := helpers.get(key), str):
@@ -134,8 +142,9 @@ def _from_document(document: dict[str, Any], repository: Repository, file: Path)
     entry = _entry_for(entries, repository)
     store = document.get("credsStore")
     if isinstance(store, str) and store and (entry is None or not _has_secret(entry)):
-        return _from_helper(store, _keys(repository)[-1])
-    return _from_entry(entry, file) if entry is not None else None
+        is_hub = repository.registry in _DOCKER_HUB
+        return _from_helper(store, _DOCKER_HUB_SERVER if is_hub else repository.registry)
+    return _from_entry(entry, file) if entry is not None else Credentials()
 
 
 def _keys(repository: Repository) -> list[str]:
@@ -159,7 +168,7 @@ def _entry_for(entries: dict[str, Any], repository: Repository) -> dict[str, Any
 
 
 def _has_secret(entry: dict[str, Any]) -> bool:
-    return any(entry.get(name) for name in ("auth", "username", "identitytoken"))
+    return any(entry.get(name) for name in ("auth", "username", "identitytoken", "registrytoken"))
 
 
 def _from_entry(entry: dict[str, Any], file: Path) -> Credentials:
@@ -168,18 +177,27 @@ def _from_entry(entry: dict[str, Any], file: Path) -> Credentials:
         return value if isinstance(value, str) else ""
 
     username, password = text("username"), text("password")
-    if encoded := text("auth"):
+    if encoded := "".join(text("auth").split()):
         try:
             pair = base64.b64decode(encoded, validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
             raise UsageError(f"the auth file {file} has an 'auth' that is not base64") from None
-        # Docker pads the pair with NUL bytes in old files.
-        username, _, password = pair.strip("\0").partition(":")
-    return Credentials(username, password, text("identitytoken"))
+        username, colon, password = pair.partition(":")
+        if not colon:
+            raise UsageError(f"the auth file {file} has an 'auth' that is no user and password")
+        # Docker pads the password with NUL bytes in old files.
+        password = password.strip("\0")
+    found = Credentials(username, password, text("identitytoken"))
+    if found.is_anonymous and text("registrytoken"):
+        raise Refused(
+            f"the auth file {file} has nothing but a 'registrytoken', which skopeo takes as an argument "
+            "only, where all of the machine can read it: give it an 'auth' or an 'identitytoken'"
+        )
+    return found
 
 
-def _from_helper(name: str, server: str) -> Credentials | None:
-    """Ask `docker-credential-NAME get`; None where it has nothing for this server."""
+def _from_helper(name: str, server: str) -> Credentials:
+    """Ask `docker-credential-NAME get`; anonymous where it has nothing for this server."""
     if not _HELPER_NAME.fullmatch(name):
         raise UsageError(f"{name!r:.100} is not the name of a credential helper")
     program = f"docker-credential-{name}"
@@ -196,7 +214,13 @@ def _from_helper(name: str, server: str) -> Credentials | None:
     except subprocess.TimeoutExpired:
         raise Refused(f"the credential helper {program} gave no answer for {server}") from None
     if answer.returncode:
-        return None
+        if answer.stdout.strip() == _HELPER_HAS_NONE:
+            return Credentials()
+        # What it says is not shown: it may be the secret.
+        raise Refused(
+            f"the credential helper {program} failed for {server} with exit status {answer.returncode}: "
+            f"try `echo {server} | {program} get`"
+        )
     try:
         document = json.loads(answer.stdout)
     except ValueError:

@@ -96,7 +96,7 @@ class Reference:
             raise UsageError(f"{text!r}: {path!r} is not a repository name")
         if colon and not _TAG.fullmatch(tag_text):
             raise UsageError(f"{text!r}: {tag_text!r} is not a tag")
-        return cls(Repository(registry, path), tag_text if colon else None, digest)
+        return cls(_as_docker_names_it(registry, path), tag_text if colon else None, digest)
 
     def with_digest(self, digest: Digest) -> Reference:
         """The same repository and tag, at this digest."""
@@ -116,6 +116,13 @@ class Reference:
 def is_tag(text: str) -> bool:
     """Whether this can be a tag."""
     return _TAG.fullmatch(text) is not None
+
+
+def _as_docker_names_it(registry: str, path: str) -> Repository:
+    # distribution/reference normalizes Docker Hub's names, so skopeo would read another repository.
+    if registry not in ("docker.io", "index.docker.io"):
+        return Repository(registry, path)
+    return Repository("docker.io", path if "/" in path else f"library/{path}")
 
 
 def _looks_like_registry(part: str) -> bool:

@@ -78,7 +78,9 @@ class RepositoryClient:
         self._attempts = attempts
         self._verify_tls = tls.verify
         self._host = _HOSTS.get(repository.registry, repository.registry)
-        self._client = http_client(self._host, tls, RegistryAuth(found, self._host))
+        self._client = http_client(
+            self._host, tls, RegistryAuth(found, self._host, ("https",) if tls.verify else ("https", "http"))
+        )
         self._base: str | None = None
 
     def __enter__(self) -> RepositoryClient:
@@ -242,7 +244,7 @@ class RepositoryClient:
         except httpx.InvalidURL as error:
             raise Unavailable(f"the registry {self._host} names an address that is none: {error}") from None
         except httpx.HTTPError as error:
-            raise transport_error(error, method, url) from error
+            raise transport_error(error) from error
 
     def _url(self, path: str) -> str:
         return f"{self._base_url()}/v2/{self.repository.path}/{path}"

@@ -201,9 +201,10 @@ def _retry_after(response: httpx.Response) -> float | None:
         return None
 
 
-def transport_error(error: httpx.HTTPError, method: str, url: str | httpx.URL) -> Unavailable:
+def transport_error(error: httpx.HTTPError) -> Unavailable:
     """What a request without an answer, or with half of one, means."""
-    where = f"{method} {redacted(httpx.URL(url))}"
+    # Not always the one that was sent first: a redirect or a token server can be what fails.
+    where = f"{error.request.method} {redacted(error.request.url)}"
     if isinstance(error, httpx.ConnectError) and (tls := _tls_cause(error)) is not None:
         reason = getattr(tls, "verify_message", None) or tls.reason or str(tls)
         return Unavailable(f"no TLS connection to the registry: {reason} ({where}); {_advice(tls)}")

@@ -4,13 +4,14 @@ import base64
 import json
 import logging
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from urllib.parse import parse_qs
 
 import httpx
 import pytest
 
-from recompress.auth import scopes_for
+from recompress.auth import RegistryAuth, scopes_for
 from recompress.credentials import Credentials
 from recompress.errors import NotFound, Refused, Unavailable
 from recompress.reference import Digest, Repository
@@ -22,6 +23,9 @@ ME = Credentials("me", "se:cret")
 BASIC = "Basic " + base64.b64encode(b"me:se:cret").decode()
 
 
+CHALLENGE = 'Bearer realm="HERE",service="the registry",scope="repository:app:pull"'
+
+
 class TokenRegistry:
     """A registry that takes bearer tokens, and its token server at /token."""
 
@@ -30,6 +34,7 @@ class TokenRegistry:
         self.answer: dict[str, object] = {"expires_in": 3600}
         self.refused_tokens: set[str] = set()
         self.token_status = 200
+        self.challenge = CHALLENGE
 
     def __call__(self, request: Request) -> Answer:
         if request.path == "/token":
@@ -39,8 +44,7 @@ class TokenRegistry:
         token = request.headers.get("authorization", "")
         if token.startswith("Bearer t") and token not in self.refused_tokens:
             return Answer(200, b"{}")
-        realm = f"http://{request.headers['host']}/token"
-        challenge = f'Bearer realm="{realm}",service="the registry",scope="repository:app:pull"'
+        challenge = self.challenge.replace("HERE", f"http://{request.headers['host']}/token")
         return Answer(401, headers={"WWW-Authenticate": challenge})
 
 
@@ -108,9 +112,113 @@ def test_a_token_is_asked_for_with_basic_credentials_and_the_scope_of_the_reques
     asked = server.asked("GET", "/token")
     assert [request.headers.get("authorization") for request in asked] == [BASIC]
     assert parse_qs(asked[0].target.partition("?")[2]) == {
+        "account": ["me"],
         "service": ["the registry"],
         "scope": ["repository:app:pull"],
     }
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        f'Negotiate, {CHALLENGE}, Basic realm="r"',
+        f"Negotiate YWJj==, {CHALLENGE}",
+        CHALLENGE.replace('service="the registry"', r'service = "the \registry"'),
+        CHALLENGE.replace('realm="HERE"', "realm=HERE").replace("Bearer", "BEARER"),
+    ],
+)
+def test_the_first_challenge_that_can_be_answered_is(
+    server: HttpServer, tokens: TokenRegistry, connect: Connect, challenge: str
+) -> None:
+    tokens.challenge = challenge
+    connect(server, ME).manifest("1")
+    (asked,) = server.asked("GET", "/token")
+    assert parse_qs(asked.target.partition("?")[2])["service"] == ["the registry"]
+
+
+def test_a_scope_that_only_the_registry_knows_of_is_asked_for_as_well(
+    server: HttpServer, tokens: TokenRegistry, connect: Connect
+) -> None:
+    tokens.challenge = CHALLENGE.replace('app:pull"', 'app:delete special:x:pull",error="insufficient_scope"')
+    connect(server, ME).manifest("1")
+    (asked,) = server.asked("GET", "/token")
+    scopes = ["repository:app:pull", "repository:app:delete", "special:x:pull"]
+    assert parse_qs(asked.target.partition("?")[2])["scope"] == scopes
+
+
+@pytest.mark.parametrize("realm", ["http://h:port/", "/token", "file:///etc/passwd", "http://\x01/"])
+def test_a_token_server_at_no_address_is_told_and_not_tried_again(
+    server: HttpServer, tokens: TokenRegistry, connect: Connect, realm: str
+) -> None:
+    tokens.challenge = CHALLENGE.replace("HERE", realm)
+    with pytest.raises(Unavailable) as told:
+        connect(server, ME).manifest("1")
+    assert not told.value.temporary
+
+
+def test_a_token_server_that_is_down_is_named(
+    server: HttpServer, tokens: TokenRegistry, connect: Connect
+) -> None:
+    with serving(tokens) as down:
+        tokens.challenge = CHALLENGE.replace("HERE", f"http://{down.host}/token")
+    with pytest.raises(Unavailable, match=f"did not answer.*GET http://{down.host}/token") as told:
+        connect(server, ME).manifest("1")
+    assert told.value.temporary
+
+
+def test_a_token_without_end_is_not_read_to_its_end(
+    server: HttpServer, tokens: TokenRegistry, connect: Connect
+) -> None:
+    tokens.answer = {"token": "t" * 2_000_000}
+    with pytest.raises(Refused, match="gave an answer without a token"):
+        connect(server, ME).manifest("1")
+
+
+def test_a_challenge_without_end_is_not_read_to_its_end(connect: Connect) -> None:
+    challenge = Answer(401, b"x" * 50_000_000, {"WWW-Authenticate": 'Basic realm="r"'})
+
+    def endless(request: Request) -> Answer:
+        return basic_registry(request) if request.headers.get("authorization") else challenge
+
+    tracemalloc.start()
+    with serving(endless) as server:
+        tracemalloc.clear_traces()
+        connect(server, ME).manifest("1")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10_000_000
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize(
+    ("host", "url", "is_the_registry"),
+    [
+        ("quay.io", "https://quay.io/v2/", "always"),
+        ("quay.io", "https://quay.io:443/v2/", "always"),
+        ("QUAY.io:443", "https://quay.io/v2/", "always"),
+        ("quay.io:80", "http://quay.io/v2/", "without verification"),
+        ("quay.io", "http://quay.io/v2/", "without verification"),
+        ("quay.io:5000", "http://quay.io:5000/v2/", "without verification"),
+        ("quay.io", "https://quay.io:5000/v2/", "never"),
+        ("quay.io", "https://cdn.quay.io/v2/", "never"),
+        ("quay.io:5000", "https://quay.io/v2/", "never"),
+    ],
+)
+def test_credentials_are_shown_to_the_registry_alone_and_in_the_clear_only_where_that_is_allowed(
+    host: str, url: str, is_the_registry: str, verify: bool
+) -> None:
+    auth = RegistryAuth(ME, host, ("https",) if verify else ("https", "http"))
+    flow = auth.sync_auth_flow(httpx.Request("GET", url))
+    answer = httpx.Response(
+        401, headers={"WWW-Authenticate": 'Basic realm="r"'}, request=httpx.Request("GET", url)
+    )
+    next(flow)
+    shown = is_the_registry == "always" or (is_the_registry == "without verification" and not verify)
+    if shown:
+        assert flow.send(answer).headers["Authorization"] == BASIC
+    else:
+        with pytest.raises(StopIteration):
+            flow.send(answer)
 
 
 def test_an_anonymous_token_is_asked_for_without_credentials(server: HttpServer, connect: Connect) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,8 @@ def test_all_the_names_of_docker_hub_are_one(tmp_path: Path, key: str) -> None:
         (auth("me:padded\0\0"), Credentials("me", "padded")),
         ({"username": "me", "password": "secret"}, Credentials("me", "secret")),
         (auth("me:") | {"identitytoken": "token"}, Credentials("me", "", "token")),
+        ({"auth": "bWU6\nc2VjcmV0\n"}, Credentials("me", "secret")),
+        (auth("me:secret") | {"registrytoken": "token"}, Credentials("me", "secret")),
         ({"username": 7}, Credentials()),
         ({}, Credentials()),
     ],
@@ -96,9 +99,19 @@ def test_a_file_without_an_entry_is_anonymous(tmp_path: Path, document: Any) -> 
     assert found(tmp_path, document).is_anonymous
 
 
-def test_the_first_file_that_has_an_entry_is_used(tmp_path: Path) -> None:
+def test_dockers_oldest_file_is_understood(tmp_path: Path) -> None:
+    file = tmp_path / ".dockercfg"
+    file.write_text(json.dumps({"https://quay.io/v1/": auth("me:secret")}))
+    assert credentials.auth_files(None, {"HOME": str(tmp_path)}, 0) == (file,)
+    assert credentials.find(APP, (file,)).username == "me"
+
+
+def test_the_first_file_that_has_a_secret_is_used(tmp_path: Path) -> None:
     files = []
-    for number, entries in enumerate([{}, {"quay.io": auth("first:1")}, {"quay.io": auth("second:2")}]):
+    marker: dict[str, Any] = {"quay.io": {}}
+    for number, entries in enumerate(
+        [{}, marker, {"quay.io": auth("first:1")}, {"quay.io": auth("second:2")}]
+    ):
         files.append(tmp_path / str(number))
         files[-1].write_text(json.dumps({"auths": entries}))
     assert credentials.find(APP, tuple(files)).username == "first"
@@ -112,6 +125,7 @@ def test_the_first_file_that_has_an_entry_is_used(tmp_path: Path) -> None:
         (b"[]", "is not a JSON object"),
         (b'{"auths": {"quay.io": {"auth": "%%%secret"}}}', "has an 'auth' that is not base64"),
         (b'{"auths": {"quay.io": {"auth": "//8="}}}', "has an 'auth' that is not base64"),
+        (b'{"auths": {"quay.io": {"auth": "c2VjcmV0"}}}', "has an 'auth' that is no user and password"),
     ],
 )
 def test_a_broken_file_is_named_and_not_shown(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -146,8 +160,30 @@ def test_the_store_is_asked_where_the_entry_has_no_secret(tmp_path: Path, helper
 
 
 def test_a_helper_that_has_nothing_is_as_no_entry(tmp_path: Path, helper: Path) -> None:
-    install(helper, "echo credentials not found; exit 1")
+    install(helper, "echo credentials not found in native keychain; exit 1")
     assert found(tmp_path, {"credsStore": "mine"}).is_anonymous
+
+
+def test_a_helper_that_fails_otherwise_is_no_helper_that_has_nothing(tmp_path: Path, helper: Path) -> None:
+    install(helper, "echo the session of secret has expired; exit 3")
+    told = "docker-credential-mine failed for quay.io with exit status 3: try `echo quay.io | docker-cred"
+    with pytest.raises(Refused, match=re.escape(told)) as refused:
+        found(tmp_path, {"credHelpers": {"quay.io": "mine"}})
+    assert "secret" not in str(refused.value)
+
+
+def test_the_store_knows_docker_hub_by_the_name_that_docker_gives_it(tmp_path: Path, helper: Path) -> None:
+    install(helper, 'read server; echo "{\\"Username\\": \\"me\\", \\"Secret\\": \\"of $server\\"}"')
+    hub = Repository("docker.io", "library/busybox")
+    assert found(tmp_path, {"credsStore": "mine"}, hub).password == "of https://index.docker.io/v1/"
+
+
+def test_a_registry_token_alone_is_refused_because_skopeo_would_show_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        Refused, match=r"nothing but a 'registrytoken'.*'auth' or an 'identitytoken'"
+    ) as refused:
+        found(tmp_path, {"auths": {"quay.io": {"registrytoken": "secret"}}})
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -228,5 +264,8 @@ def test_skopeos_auth_file_holds_an_entry_per_repository_and_has_no_name() -> No
     with credentials.auth_file({**given, Repository("quay.io", "open"): Credentials()}) as descriptor:
         file = Path(f"/proc/self/fd/{descriptor}")
         assert os.fstat(descriptor).st_nlink == 0
-        assert list(json.loads(file.read_text())["auths"]) == ["quay.io/org/app", "quay.io/org/other"]
+        auths = json.loads(file.read_text())["auths"]
+        # An entry without a secret keeps skopeo from looking for one further up.
+        assert list(auths) == ["quay.io/org/app", "quay.io/org/other", "quay.io/open"]
+        assert auths["quay.io/open"] == {}
         assert {repository: credentials.find(repository, (file,)) for repository in given} == given

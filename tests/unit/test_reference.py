@@ -23,6 +23,8 @@ DIGEST = f"sha256:{HEX}"
         ("[2001:db8::1]/app:1", "[2001:db8::1]", "app", "1", False),
         ("QUAY.io/app", "QUAY.io", "app", None, False),
         ("docker.io/library/busybox", "docker.io", "library/busybox", None, False),
+        ("docker.io/busybox:1", "docker.io", "library/busybox", "1", False),
+        ("index.docker.io/org/app", "docker.io", "org/app", None, False),
         ("registry.example/a__b/c.d/e---f/g_h", "registry.example", "a__b/c.d/e---f/g_h", None, False),
     ],
 )
