@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# pin.sh IMAGE: make task.yaml name the task image of a release, by digest, and the release's version.
+# pin.sh IMAGE: make both Tasks name the task image of a release, by digest, and the release's version.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,5 +11,5 @@ image=${1:-}
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' recompress/__init__.py)
 sed -i -E \
     -e "s|^( +image: ).*|\1$image|" \
-    -e "s|^( +app.kubernetes.io/version: ).*|\1\"$version\"|" task.yaml
-grep -nF -e "$image" -e "$version" task.yaml
+    -e "s|^( +app.kubernetes.io/version: ).*|\1\"$version\"|" task.yaml index-task.yaml
+grep -nF -e "$image" -e "$version" task.yaml index-task.yaml
