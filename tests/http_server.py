@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +31,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes out. `cut` ends the connection after so many bytes of the body."""
+    """What goes out.
+
+    `cut` ends the connection after so many bytes of the body, `reset` does so the hard way. `pause`
+    is waited for before each `piece` bytes of the body, for as long as the client waits, too.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int | None = None
+    reset: bool = False
+    pause: float = 0.0
+    piece: int = 1
 
 
 Handler = Callable[[Request], Answer]
@@ -41,8 +52,10 @@ Handler = Callable[[Request], Answer]
 class HttpServer:
     """Serves one handler on 127.0.0.1 and keeps what was asked, in order."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
         self.handler = handler
+        self.tls = tls
+        self.closing = threading.Event()
         self.requests: list[Request] = []
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -61,6 +74,7 @@ class HttpServer:
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: object, ___: TracebackType | None) -> None:
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -88,6 +102,14 @@ class _Server(ThreadingHTTPServer):
         self.owner = owner
         super().__init__(("127.0.0.1", 0), _Handler)
 
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Speak TLS first, in the thread of this connection alone."""
+        if self.owner.tls is None:
+            super().finish_request(request, client_address)
+            return
+        with self.owner.tls.wrap_socket(request, server_side=True) as secured:
+            super().finish_request(secured, client_address)
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away in the middle is nothing to write about."""
 
@@ -102,20 +124,35 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
             body = self._chunks()
-        headers = {name.lower(): value for name, value in self.headers.items()}
+        headers: dict[str, str] = {}
+        for name, value in self.headers.items():
+            # skopeo sends a line for each media type that it accepts.
+            headers[name.lower()] = f"{headers[name.lower()]}, {value}" if name.lower() in headers else value
         request = Request(self.command, self.path, headers, body)
         self.server.owner.requests.append(request)
         answer = self.server.owner.handler(request)
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
-        if "Content-Length" not in answer.headers:
+        if "content-length" not in map(str.lower, answer.headers):
             self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(answer.body[: answer.cut])
-        if answer.cut is not None:
+            self._send_body(answer)
+        if answer.cut is not None or answer.reset:
             self.close_connection = True
+        if answer.reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def _send_body(self, answer: Answer) -> None:
+        body = answer.body[: answer.cut]
+        if not answer.pause:
+            self.wfile.write(body)
+            return
+        for start in range(0, len(body), answer.piece):
+            if self.server.owner.closing.wait(answer.pause):
+                return
+            self.wfile.write(body[start : start + answer.piece])
 
     def _chunks(self) -> bytes:
         body = b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,9 +22,9 @@ _OF_THE_CONNECTION = {"transfer-encoding", "connection", "keep-alive"}
 class Proxy:
     """Hands requests on to a registry unless a fault answers them first."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, tls: ssl.SSLContext | None = None) -> None:
         self.fault: Fault = lambda _: None
-        self.server = HttpServer(self._handle)
+        self.server = HttpServer(self._handle, tls)
         self._client = httpx.Client(base_url=f"{registry.scheme}://{registry.host}", verify=False, timeout=60)
 
     @property
@@ -51,7 +52,9 @@ class Proxy:
 
     def forward(self, request: Request, **headers: str) -> Answer:
         """What the registry answers, to the request with these headers instead of its own."""
-        given = {**request.headers, **headers}
+        # The registry makes the Locations of uploads of it.
+        scheme = {"x-forwarded-proto": "https"} if self.server.tls else {}
+        given = {**request.headers, **scheme, **headers}
         answer = self._client.request(
             request.method,
             request.target,
@@ -70,9 +73,9 @@ class Proxy:
 
 
 @contextmanager
-def proxy_to(registry: Registry) -> Iterator[Proxy]:
-    """A proxy for as long as the block takes."""
-    proxy = Proxy(registry)
+def proxy_to(registry: Registry, tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
+    """A proxy for as long as the block takes, with TLS on its side where `tls` is given."""
+    proxy = Proxy(registry, tls)
     with proxy.server:
         yield proxy
     proxy.close()
