@@ -14,11 +14,12 @@ from tests.tekton.variables import Refused, Value, replace, variables
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a TaskRun ended. `log` is what its step printed."""
+    """How a TaskRun ended. `out` and `log` are what its step printed on stdout and stderr."""
 
     succeeded: bool
     results: Mapping[str, str]
     log: str = ""
+    out: str = ""
 
 
 Start = Callable[[str, Task, Mapping[str, Value], frozenset[str]], Ended]
