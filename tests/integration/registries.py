@@ -22,6 +22,9 @@ from tests.images import HandmadeImage
 
 IMAGE = "recompress-registry"
 USER, PASSWORD = "builder", "correct-horse-battery-staple"
+SECRETS: set[str] = set()
+"""Every secret of every test so far, which no output of any later run may show."""
+
 _ACCEPT = ", ".join(
     (MediaType.OCI_MANIFEST, MediaType.OCI_INDEX, MediaType.DOCKER_MANIFEST, MediaType.DOCKER_INDEX)
 )
@@ -39,6 +42,9 @@ class Account:
 
     username: str = USER
     password: str = PASSWORD
+
+    def __post_init__(self) -> None:
+        SECRETS.update((self.password, self.auth))
 
     @property
     def auth(self) -> str:
@@ -61,6 +67,7 @@ class Registry:
     account: Account | None = None
     ca_file: Path | None = None
     scheme: str = field(default="http")
+    container: str = ""
 
     def client(self) -> httpx.Client:
         """A client with all rights that trusts any certificate."""
@@ -129,9 +136,11 @@ def running(
     volumes: Mapping[Path, str] | None = None,
     account: Account | None = None,
     ca_file: Path | None = None,
+    storage_of: Registry | None = None,
 ) -> Iterator[Registry]:
-    """A registry in a container, for as long as the block takes."""
-    container = DockerContainer(IMAGE).with_exposed_ports(5000).with_kwargs(labels=labels())
+    """A registry in a container, for as long as the block takes. It can be another door to a storage."""
+    shared = {"volumes_from": [storage_of.container]} if storage_of else {}
+    container = DockerContainer(IMAGE).with_exposed_ports(5000).with_kwargs(labels=labels(), **shared)
     for name, value in (environment or {}).items():
         container.with_env(name, value)
     for source, target in (volumes or {}).items():
@@ -146,6 +155,7 @@ def running(
             account,
             ca_file,
             "https" if ca_file else "http",
+            inspected.id,
         )
         _wait_until_it_answers(registry)
         yield registry
@@ -181,7 +191,9 @@ def make_certificate(directory: Path) -> None:
         subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=directory)
 
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=tests CA")
+    openssl(
+        "req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=tests CA"
+    )
     openssl("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=127.0.0.1")
     (directory / "extensions").write_text("subjectAltName=IP:127.0.0.1\n")
     openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-out", "server.crt",
@@ -194,7 +206,9 @@ def _wait_until_it_answers(registry: Registry) -> None:
     while True:
         try:
             with registry.client() as client:
-                client.get("").raise_for_status()
+                answer = client.get("")
+            if answer.status_code != httpx.codes.UNAUTHORIZED:
+                answer.raise_for_status()
             return
         except httpx.HTTPError:
             if time.monotonic() > deadline:
