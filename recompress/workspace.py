@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +61,11 @@ def _environment(environment: Mapping[str, str], directory: Path) -> dict[str, s
         # nobody here has proven.
         "XDG_DATA_HOME": str(directory),
     }
+    proxies = urllib.request.getproxies_environment()
+    for scheme in ("http", "https"):
+        if "all" in proxies and scheme not in proxies:
+            # httpx knows ALL_PROXY, Go does not.
+            own[f"{scheme.upper()}_PROXY"] = proxies["all"]
     if os.geteuid() == 0:
         # containers/image keeps root's cache in /var/lib/containers, whatever XDG_DATA_HOME says,
         # unless it is told that the user is another one outside (rootless.GetRootlessEUID).
