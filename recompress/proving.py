@@ -23,7 +23,7 @@ from typing import BinaryIO, cast
 
 from recompress.chunked import Layout, Section
 from recompress.content import MAX_UNCOMPRESSED, LayerProof, prove_layer
-from recompress.errors import Unavailable, VerificationFailed
+from recompress.errors import RecompressError, Unavailable, VerificationFailed
 from recompress.manifest import Compression, Descriptor
 from recompress.progress import Reporter
 from recompress.reference import Digest, Repository
@@ -79,15 +79,13 @@ class Provers:
                 worker.kill()
         self._executor.shutdown(wait=kind is None, cancel_futures=True)
 
-    def prove(
-        self, claims: Iterable[Claim], reporter: Reporter
-    ) -> dict[Claim, LayerProof | VerificationFailed]:
+    def prove(self, claims: Iterable[Claim], reporter: Reporter) -> dict[Claim, LayerProof | RecompressError]:
         """Read each layer once and prove it; returns what came of each claim.
 
-        Raises Refused, NotFound or Unavailable where a layer cannot be read.
+        That is the proof, VerificationFailed, or the error for which the layer cannot be read.
         """
         pending: dict[Future[LayerProof], tuple[int, Claim]] = {}
-        outcomes: dict[Claim, LayerProof | VerificationFailed] = {}
+        outcomes: dict[Claim, LayerProof | RecompressError] = {}
         for number, claim in enumerate(dict.fromkeys(claims)):
             slot = number % _SLOTS
             _done[slot] = 0
@@ -120,10 +118,10 @@ def _title(claim: Claim) -> str:
     return f"proof of {claim.layer.digest.short}"
 
 
-def _outcome(future: Future[LayerProof]) -> LayerProof | VerificationFailed:
+def _outcome(future: Future[LayerProof]) -> LayerProof | RecompressError:
     try:
         return future.result()
-    except VerificationFailed as error:
+    except RecompressError as error:
         return error
     except BrokenProcessPool:
         raise Unavailable(

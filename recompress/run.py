@@ -11,7 +11,7 @@ from pathlib import Path
 
 from recompress import blobcache, plan, proving, results, reuse, skopeo, twin, verify
 from recompress.blobcache import Offer, UnknownCache
-from recompress.errors import RecompressError, Unsupported, UsageError, VerificationFailed
+from recompress.errors import RecompressError, Unsupported, UsageError
 from recompress.manifest import Descriptor, Manifest, MediaType, Platform
 from recompress.plan import Image
 from recompress.progress import Reporter
@@ -174,7 +174,7 @@ def _proven(this: _Run, found: Mapping[Digest, Offer]) -> dict[Digest, Offer]:
     }
     proven: dict[Digest, Offer] = {}
     for claim, outcome in this.provers.prove(claims, this.reporter).items():
-        if isinstance(outcome, VerificationFailed):
+        if isinstance(outcome, RecompressError):
             log.warning("not reused from %s: %s", claims[claim].origin, outcome)
         else:
             proven[claim.diff_id] = claims[claim]
@@ -245,7 +245,7 @@ def _prove(this: _Run, client: RepositoryClient, manifest: Manifest, proven: Map
     if claims:
         this.reporter.step(f"verifying the content of {len(claims)} layers")
     for outcome in this.provers.prove(claims, this.reporter).values():
-        if isinstance(outcome, VerificationFailed):
+        if isinstance(outcome, RecompressError):
             raise outcome
 
 

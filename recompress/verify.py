@@ -10,7 +10,8 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from recompress.chunked import Layout
-from recompress.errors import VerificationFailed
+from recompress.content import LayerProof
+from recompress.errors import RecompressError, VerificationFailed
 from recompress.manifest import (
     CHUNKED_ANNOTATIONS,
     Compression,
@@ -45,8 +46,15 @@ def compare(
     ]
     reporter.step(f"verifying the content of {len(claims)} layers")
     outcomes = provers.prove(claims, reporter)
-    verdicts = tuple(LayerVerdict(claim.diff_id, claim.layer, outcomes[claim]) for claim in claims)
+    verdicts = tuple(_verdict(claim, outcomes[claim]) for claim in claims)
     return VerifyReport(source, result, verdicts, tuple(failures))
+
+
+def _verdict(claim: Claim, outcome: LayerProof | RecompressError) -> LayerVerdict:
+    if not isinstance(outcome, LayerProof | VerificationFailed):
+        # A layer that cannot be read is neither proven nor disproven.
+        raise outcome
+    return LayerVerdict(claim.diff_id, claim.layer, outcome)
 
 
 def structure(client: RepositoryClient, source: Manifest, config: Config, twin: Manifest, jobs: int) -> None:
