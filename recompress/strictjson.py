@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -16,7 +17,7 @@ from recompress.errors import VerificationFailed
 MAX_VALUE = 4 * 1024 * 1024
 """The most characters that one value in a streamed document may have. A tar header cannot hold more."""
 
-_WHITESPACE = " \t\n\r"
+_WHITESPACE = re.compile(r"[ \t\n\r]+")
 
 
 def parse(text: str, what: str) -> object:
@@ -82,12 +83,10 @@ class Stream:
 
     def _peek(self) -> str:
         while True:
-            text = self._text
-            for at in range(self._at, len(text)):
-                if text[at] not in _WHITESPACE:
-                    self._at = at
-                    return text[at]
-            self._at = len(text)
+            space = _WHITESPACE.match(self._text, self._at)
+            self._at = space.end() if space else self._at
+            if self._at < len(self._text):
+                return self._text[self._at]
             if self._complete:
                 return ""
             self._grow()
