@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
@@ -32,6 +34,7 @@ from recompress.transport import Tls
 _TERMINATED = 128 + 15
 _INTERRUPTED = 128 + 2
 _BUG = 1
+_USAGE = UsageError.exit_code
 
 app = typer.Typer(
     name="recompress",
@@ -302,6 +305,9 @@ def _errors_as_exit_codes(debug: bool) -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            full = f"{tempfile.gettempdir()} is full: {error.strerror}"
+            _fail(f"error: {full}; give it more space, or name another place in TMPDIR", _USAGE, debug)
         _fail(f"error: this is a bug: {type(error).__name__}: {error}; --debug shows where", _BUG, debug)
 
 

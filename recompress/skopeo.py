@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -31,6 +32,11 @@ _FORCE = "--dest-force-compress-format"
 FORMAT_OPTIONS = ("--format=oci", "--dest-compress-format=zstd:chunked", _FORCE)
 _PROBE_SECONDS = 30
 _GRACE_SECONDS = 5
+_STALL_SECONDS = 600.0
+"""skopeo waits for ever for a registry that says nothing. It may well say nothing for minutes, while it
+puts together a layer of gigabytes."""
+
+_POLL_SECONDS = 1.0
 _SHOWN_ERROR_CHARACTERS = 600
 _UNKNOWN_DIGEST = "@@unknown-digest@@"
 """containers/image, docker.UnknownDigestSuffix: push by the digest, whatever it will be, and no tag."""
@@ -50,6 +56,10 @@ class Copied:
 
     digest: Digest
     seconds: Mapping[str, float]
+
+
+_Event = tuple[str, int, str | None]
+"""A layer, the bytes of it that are done, and how it ended if it did."""
 
 
 class SkopeoFailed(Unavailable):
@@ -117,12 +127,18 @@ def copy_command(
     ]
 
 
-def copy(command: list[str], space: Workspace, progress: Callable[[str, int | None], None]) -> Copied:
+def copy(
+    command: list[str],
+    space: Workspace,
+    progress: Callable[[str, int | None], None],
+    stall_seconds: float = _STALL_SECONDS,
+) -> Copied:
     """Run a command of `copy_command` to its end.
 
     `progress` is called with the first twelve hex digits of a layer's digest and the bytes of it
-    that are done, None at its end. Raises SkopeoFailed with skopeo's last words. If this is left
-    by an exception (a signal, the deadline), skopeo is ended first.
+    that are done, None at its end. Raises SkopeoFailed with skopeo's last words, or if no layer gets
+    on for so many seconds. If this is left by an exception (a signal, the deadline), skopeo is ended
+    first.
     """
     log.debug("running %s", " ".join(command))
     started: dict[str, float] = {}
@@ -132,7 +148,7 @@ def copy(command: list[str], space: Workspace, progress: Callable[[str, int | No
         stderr_file.open("wb") as stderr,
         _running(command, space, stderr.fileno()) as (process, terminal),
     ):
-        for digest, done, end in _events(_lines(terminal)):
+        for digest, done, end in _getting_on(_events(_lines(terminal)), stall_seconds):
             # A small layer can be done at first sight; one that is taken over never starts.
             if not end or (end == "done" and digest not in started):
                 progress(digest, done)
@@ -150,7 +166,7 @@ def copy(command: list[str], space: Workspace, progress: Callable[[str, int | No
                 f"a layer has a tar entry of type {chr(int(found[1]))!r}, which no zstd:chunked layer can "
                 f"hold (skopeo: {found[0]}): build the image without such files"
             )
-        raise SkopeoFailed(f"skopeo failed with exit status {status}: {_last_words(words)}", temporary=True)
+        raise SkopeoFailed(f"{_ending(status)}: {_last_words(words)}", temporary=True)
     try:
         pushed = Digest.parse(_digest_file(space).read_text().strip())
     except (OSError, ValueError):
@@ -206,7 +222,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _lines(terminal: int) -> Iterator[str]:
     rest = ""
     while True:
-        select.select([terminal], [], [])
+        if not select.select([terminal], [], [], _POLL_SECONDS)[0]:
+            yield ""
+            continue
         try:
             read = os.read(terminal, 65536)
         except OSError:
@@ -219,12 +237,37 @@ def _lines(terminal: int) -> Iterator[str]:
         yield from lines
 
 
-def _events(lines: Iterator[str]) -> Iterator[tuple[str, int, str | None]]:
-    """Layer, bytes done, and how it ended if it did, of each line that is about a layer."""
+def _events(lines: Iterator[str]) -> Iterator[_Event | None]:
+    """What each line that is about a layer says, and None for each other one."""
     for line in lines:
         if found := _COPYING.search(_ANSI.sub("", line)):
             done = float(found["done"] or 0) * _UNITS[(found["unit"] or "")[:1].strip("bB")]
             yield found["digest"], int(done), found["end"]
+        else:
+            yield None
+
+
+def _getting_on(events: Iterator[_Event | None], stall_seconds: float) -> Iterator[_Event]:
+    seen: set[_Event] = set()
+    moved = time.monotonic()
+    for event in events:
+        # skopeo draws its bars again and again, whether they move or not.
+        if event and event not in seen:
+            seen.add(event)
+            moved = time.monotonic()
+        elif time.monotonic() - moved > stall_seconds:
+            raise SkopeoFailed(f"skopeo did not get on for {stall_seconds:g} s", temporary=True)
+        if event:
+            yield event
+
+
+def _ending(status: int) -> str:
+    match -status:
+        case signal.SIGKILL:
+            return "skopeo was killed, most likely for want of memory (allow more of it, or lower --jobs)"
+        case number if number > 0:
+            return f"skopeo was ended by signal {number}"
+    return f"skopeo failed with exit status {status}"
 
 
 def _digest_file(space: Workspace) -> Path:

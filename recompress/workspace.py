@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recompress import credentials
+from recompress.errors import UsageError
 from recompress.reference import Repository
 from recompress.registry import Connection
 
@@ -37,13 +38,12 @@ class Workspace:
 def workspace(
     connection: Connection, repositories: tuple[Repository, ...], environment: Mapping[str, str]
 ) -> Iterator[Workspace]:
-    """Make a workspace with the credentials for these repositories; it is removed on the way out."""
+    """Make a workspace with the credentials for these repositories; it is removed on the way out.
+
+    Raises UsageError where no directory can be made.
+    """
     found = {r: credentials.find(r, connection.auth_files) for r in repositories}
-    with (
-        credentials.auth_file(found) as auth_file,
-        tempfile.TemporaryDirectory(prefix="recompress-", ignore_cleanup_errors=True) as name,
-    ):
-        directory = Path(name)
+    with credentials.auth_file(found) as auth_file, _directory() as directory:
         cert_dir = directory / "certs.d"
         cert_dir.mkdir()
         for number, file in enumerate(connection.tls.ca_files):
@@ -51,6 +51,16 @@ def workspace(
         yield Workspace(
             directory, auth_file, cert_dir, connection.tls.verify, _environment(environment, directory)
         )
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="recompress-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise UsageError(f"no temporary directory can be made: {error}; TMPDIR names another place") from None
+    with made as name:
+        yield Path(name)
 
 
 def _environment(environment: Mapping[str, str], directory: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@ import pytest
 from recompress import skopeo
 from recompress.errors import SkopeoUnusable, Unavailable
 from recompress.reference import Digest, Reference, Repository
+from recompress.skopeo import SkopeoFailed
 from recompress.workspace import Workspace
 
 DIGEST = Digest.of(b"source")
@@ -118,6 +119,40 @@ def test_certificates_are_verified_on_both_sides_or_on_none(tmp_path: Path, veri
     command = skopeo.copy_command(SOURCE, SOURCE.repository, space, None, 1)
     assert f"--src-tls-verify={str(verify).lower()}" in command
     assert f"--dest-tls-verify={str(verify).lower()}" in command
+
+
+def test_a_skopeo_that_draws_its_bars_but_does_not_get_on_is_ended_and_tried_again(space: Workspace) -> None:
+    bar = says(f"Copying blob {FIRST} [=>---] 17.0MiB / 50.5MiB\r\n")
+    command = script(space, f"echo $$ > pid; while :; do {bar}; sleep 0.01; done")
+    with pytest.raises(SkopeoFailed, match=r"did not get on for 0\.2 s") as failed:
+        skopeo.copy(command, space, Heard(), 0.2)
+    assert failed.value.temporary
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((space.directory / "pid").read_text()), 0)
+
+
+def test_a_skopeo_that_says_nothing_at_all_is_ended_as_well(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(skopeo, "_POLL_SECONDS", 0.01)
+    with pytest.raises(SkopeoFailed, match="did not get on"):
+        skopeo.copy(script(space, "exec sleep 60"), space, Heard(), 0.2)
+
+
+def test_a_skopeo_that_gets_on_may_take_longer_than_it_may_stand_still(space: Workspace) -> None:
+    bars = "; ".join(
+        f"{says(f'Copying blob {FIRST} [>] {n}.0KiB / 9.0KiB' + chr(10))}; sleep 0.2" for n in range(6)
+    )
+    copied = skopeo.copy(script(space, f"{bars}; echo {PUSHED} > digest"), space, Heard(), 1.0)
+    assert copied.digest == PUSHED
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(9, "was killed, most likely for want of memory"), (6, "signal 6")]
+)
+def test_a_skopeo_that_was_killed_is_told_so(space: Workspace, number: int, told: str) -> None:
+    with pytest.raises(SkopeoFailed, match=told):
+        skopeo.copy(script(space, f"kill -{number} $$"), space, Heard())
 
 
 def test_what_skopeo_says_of_its_layers_is_told(space: Workspace) -> None:
