@@ -8,17 +8,12 @@ Everything here works in bounded memory, whatever the frames claim.
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+from recompress.compat import zstd
 from recompress.errors import VerificationFailed
 from recompress.reference import Digest
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 PIECE = 1024 * 1024
 """The most bytes that are decompressed at once."""

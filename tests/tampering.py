@@ -10,22 +10,17 @@ import base64
 import io
 import json
 import struct
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from recompress.chunked import Layout, Section
+from recompress.compat import zstd
 from recompress.content import LayerProof, prove_layer
 from recompress.crc64 import crc64
 from recompress.manifest import TARSPLIT_POSITION, TOC_CHECKSUM, TOC_POSITION, Descriptor
 from recompress.reference import Digest
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 DATA = Path(__file__).parent / "data"
 DESCRIBED: Mapping[str, Mapping[str, Any]] = json.loads((DATA / "layers.json").read_bytes())

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-import sys
 import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recompress.compat import zstd
 from recompress.errors import VerificationFailed
 from recompress.frames import PIECE, Blob, Frames, decompressed
 from recompress.reference import Digest
 from tests.tampering import skippable
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 
 def frames(data: bytes, end: int | None = None, limit: int = 1 << 40, chunk: int = 1000) -> Frames:
