@@ -183,7 +183,9 @@ def test_a_results_directory_that_is_not_there_is_told_before_any_work(
     tmp_path: Path, registry: Registry, repository: str, push: Push
 ) -> None:
     missing = tmp_path / "missing"
-    recompress("run", push(IMAGE), "--no-tls-verify", results=missing).failed(2, str(missing), "does not exist")
+    recompress("run", push(IMAGE), "--no-tls-verify", results=missing).failed(
+        2, str(missing), "does not exist"
+    )
     assert registry.tags(repository) == []
 
 

@@ -1,0 +1,208 @@
+"""The twin of every kind of image is the same image, zstd:chunked throughout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from recompress.reference import Digest
+from tests import images
+from tests.images import HandmadeImage
+from tests.integration import sources
+from tests.integration.command import Outcome, recompress
+from tests.integration.conftest import Run
+from tests.integration.registries import Registry
+from tests.integration.sources import Build
+from tests.integration.twins import assert_twin
+
+Push = Callable[[HandmadeImage], str]
+SMALL = images.gzip_image({"a": b"a" * 1000}, {"b": b"b" * 2000})
+
+
+@pytest.mark.parametrize("build", sources.ALL.values(), ids=sources.ALL)
+def test_the_twin_is_the_same_image_and_the_same_run_gives_the_same_digest(
+    run: Run, registry: Registry, repository: str, tmp_path: Path, build: Build
+) -> None:
+    source = build(registry, repository, tmp_path)
+    image = f"{registry.host}/{repository}@{source}"
+    outcome = run(image).succeeded()
+    twin = assert_twin(registry, repository, source, outcome.results)
+    assert_report(outcome, image, twin, registry.document(repository, str(source)))
+    assert str(Digest.of(registry.manifest(repository, str(source)))) == str(source)
+    again = run(image, "--no-reuse").succeeded()
+    assert again.results == outcome.results
+
+
+def assert_report(outcome: Outcome, image: str, twin: dict[str, object], original: dict[str, object]) -> None:
+    report = outcome.report
+    assert report["outcome"] == "recompressed"
+    assert report["source"] == image
+    assert f"sha256:{report['source_digest'].partition(':')[2]}" == image.partition("@")[2]
+    assert report["twin_digest"] == outcome.results["IMAGE_DIGEST"]
+    assert report["results"] == outcome.results
+    assert [layer["to"]["digest"] for layer in report["layers"]] == digests(twin)
+    assert [layer["from"]["digest"] for layer in report["layers"]] == digests(original)
+    assert all(layer["to"]["chunked"] for layer in report["layers"])
+
+
+def digests(manifest: dict[str, object]) -> list[str]:
+    layers = manifest["layers"]
+    assert isinstance(layers, list)
+    return [layer["digest"] for layer in layers]
+
+
+def test_annotations_of_the_manifest_are_kept(
+    run: Run, registry: Registry, repository: str, tmp_path: Path
+) -> None:
+    source = sources.buildah_one_layer(registry, repository, tmp_path)
+    outcome = run(f"{registry.host}/{repository}@{source}").succeeded()
+    annotations = registry.document(repository, outcome.results["IMAGE_DIGEST"])["annotations"]
+    assert annotations["org.opencontainers.image.title"] == "one layer"
+    assert annotations["example.key"] == "ü"
+
+
+def test_a_layer_that_skopeo_cannot_turn_into_zstd_chunked_is_told_and_not_tried_again(
+    run: Run, tmp_path: Path, push: Push
+) -> None:
+    sources.write_odd_tree(tmp_path / "odd")
+    stream = sources.gnu_tar(tmp_path / "odd", "--format=gnu", "--sparse")
+    outcome = run(push(sources.handmade([(stream, sources.gzipped(stream))])))
+    outcome.failed(5, "unknown tarball type: 83")
+    assert "try 2" not in outcome.err
+
+
+def test_a_sparse_file_that_no_client_would_unpack_right_is_told(
+    run: Run, registry: Registry, repository: str, tmp_path: Path, push: Push
+) -> None:
+    sources.write_odd_tree(tmp_path / "odd")
+    stream = sources.gnu_tar(tmp_path / "odd", "--format=posix", "--sparse")
+    outcome = run(push(sources.handmade([(stream, sources.gzipped(stream))])))
+    outcome.failed(6, "no zstd:chunked layer can hold a sparse file")
+    assert registry.tags(repository) == []
+
+
+def test_an_image_without_layers_that_is_oci_has_nothing_to_do(
+    run: Run, registry: Registry, repository: str, push: Push
+) -> None:
+    empty = images.gzip_image()
+    outcome = run(push(empty)).succeeded()
+    assert outcome.results["IMAGE_DIGEST"] == str(empty.digest)
+    assert registry.tags(repository) == []
+
+
+def test_an_image_without_layers_that_is_v2s2_becomes_oci(
+    run: Run, registry: Registry, repository: str, push: Push
+) -> None:
+    empty = images.gzip_image(docker=True)
+    outcome = run(push(empty)).succeeded()
+    assert_twin(registry, repository, empty.digest, outcome.results)
+
+
+def test_an_image_that_is_zstd_chunked_already_is_left_alone_and_named(
+    run: Run, registry: Registry, repository: str, tmp_path: Path
+) -> None:
+    source = sources.buildah_zstd_chunked(registry, repository, tmp_path)
+    outcome = run(f"{registry.host}/{repository}:built@{source}").succeeded()
+    assert outcome.results == {
+        "IMAGE_URL": f"{registry.host}/{repository}:built",
+        "IMAGE_DIGEST": str(source),
+        "IMAGE_REF": f"{registry.host}/{repository}@{source}",
+    }
+    assert outcome.report["outcome"] == "already zstd:chunked"
+    assert registry.tags(repository) == ["built"]
+
+
+def test_the_twin_of_a_twin_is_itself(run: Run, registry: Registry, push: Push) -> None:
+    first = run(push(SMALL)).succeeded()
+    second = run(first.results["IMAGE_REF"]).succeeded()
+    assert second.results["IMAGE_DIGEST"] == first.results["IMAGE_DIGEST"]
+    assert second.report["outcome"] == "already zstd:chunked"
+
+
+def test_nothing_is_pushed_for_an_image_that_is_zstd_chunked_already(
+    run: Run, proxy: object, registry: Registry, repository: str, push: Push
+) -> None:
+    from tests.integration.proxy import Proxy
+
+    assert isinstance(proxy, Proxy)
+    twin = run(push(SMALL)).succeeded().results["IMAGE_DIGEST"]
+    run(f"{proxy.host}/{repository}@{twin}").succeeded()
+    assert {request.method for request in proxy.server.requests} <= {"GET", "HEAD"}
+
+
+@pytest.mark.parametrize("to", ["other", "other:a-tag"])
+def test_the_twin_goes_where_it_is_told_to(
+    run: Run, registry: Registry, repository: str, push: Push, to: str
+) -> None:
+    there = f"{repository}-{to}"
+    outcome = run(push(SMALL), f"--to={registry.host}/{there}").succeeded()
+    assert_twin(registry, repository, SMALL.digest, outcome.results, there)
+    assert registry.tags(repository) == []
+
+
+def test_a_level_makes_other_layers_of_the_same_content(
+    run: Run, registry: Registry, repository: str, tmp_path: Path
+) -> None:
+    source = sources.buildah_one_layer(registry, repository, tmp_path)
+    image = f"{registry.host}/{repository}@{source}"
+    weak = run(image, "--level=1", "--no-reuse").succeeded()
+    assert_twin(registry, repository, source, weak.results)
+    strong = run(image, "--level=19", "--no-reuse").succeeded()
+    assert_twin(registry, repository, source, strong.results)
+    assert strong.results["IMAGE_DIGEST"] != weak.results["IMAGE_DIGEST"]
+
+
+@pytest.mark.parametrize("verify", ["structure", "content"])
+def test_both_proofs_come_to_the_same_twin(
+    run: Run, registry: Registry, repository: str, push: Push, verify: str
+) -> None:
+    outcome = run(push(SMALL), f"--verify={verify}").succeeded()
+    assert_twin(registry, repository, SMALL.digest, outcome.results)
+
+
+def test_the_report_is_on_stdout_and_everything_else_on_stderr(results: Path, push: Push) -> None:
+    outcome = recompress("run", push(SMALL), "--no-tls-verify", results=results).succeeded()
+    assert "zstd:chunked" in outcome.out
+    assert "total" in outcome.out
+    assert str(SMALL.digest) in outcome.out
+    assert outcome.results["IMAGE_DIGEST"] in outcome.out
+    assert "WARNING" not in outcome.out
+    for layer in SMALL.layers:
+        short = Digest.of(layer).short
+        assert [line for line in outcome.err.splitlines() if f"layer {short}: started" in line]
+        assert [line for line in outcome.err.splitlines() if f"layer {short}: done" in line]
+
+
+def test_without_a_results_directory_there_are_no_files_but_the_report(push: Push, tmp_path: Path) -> None:
+    image = push(SMALL)
+    outcome = recompress("run", image, "--no-tls-verify", "--output=json", env={"TMPDIR": str(tmp_path)})
+    assert outcome.succeeded().report["results"]["IMAGE_DIGEST"].startswith("sha256:")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fields_that_podman_ignores_are_warned_of_by_name(
+    run: Run, registry: Registry, repository: str, tmp_path: Path
+) -> None:
+    source = sources.docker_many_layers(registry, repository, tmp_path)
+    config = registry.blob(repository, registry.document(repository, str(source))["config"]["digest"])
+    assert json.loads(config)["config"]["Healthcheck"] == sources.HEALTHCHECK
+    outcome = run(f"{registry.host}/{repository}@{source}").succeeded()
+    (warning,) = (text for text in outcome.report["warnings"] if "Healthcheck" in text)
+    assert all(name in warning for name in ("Healthcheck", "OnBuild", "Shell", "podman"))
+    assert warning in outcome.err
+
+
+def test_inspect_shows_every_kind_of_layer(registry: Registry, repository: str, tmp_path: Path) -> None:
+    source = sources.mixed_compressions(registry, repository, tmp_path)
+    image = f"{registry.host}/{repository}@{source}"
+    outcome = recompress("inspect", image, "--no-tls-verify", "--output=json").succeeded()
+    (manifest,) = outcome.report["manifests"]
+    kinds = [layer["compression"] for layer in manifest["layers"]]
+    assert kinds == ["gzip", "zstd", "uncompressed", *["zstd:chunked"] * 3]
+    assert [layer["chunked"] for layer in manifest["layers"]] == [False] * 3 + [True] * 3
+    table = recompress("inspect", image, "--no-tls-verify").succeeded().out
+    assert table.count("zstd:chunked") == 3
+    assert "linux/amd64" in table
