@@ -111,7 +111,7 @@ def test_source_and_destination_each_get_their_own_account(
     to = f"{registry.host}/{repository}:here"
     outcome = private("--no-tls-verify", f"--authfile={auth_file}", f"--to={to}").succeeded()
     assert outcome.results["IMAGE_URL"] == to
-    assert registry.tags(repository) == ["here"]
+    assert "here" in registry.tags(repository)
 
 
 def test_no_process_gets_the_password_in_its_arguments(
