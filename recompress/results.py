@@ -12,6 +12,9 @@ from recompress.errors import UsageError
 from recompress.reference import Digest, Repository
 
 
+_NAMES = ("IMAGE_URL", "IMAGE_DIGEST", "IMAGE_REF", "OCI_IMAGE_REF", "IMAGES")
+
+
 @dataclass(frozen=True, slots=True)
 class Results:
     """What Tekton Chains signs (URL and digest), and what builds the index (references).
@@ -38,12 +41,17 @@ class Results:
 
 
 def check_directory(directory: Path) -> None:
-    """Raise UsageError unless results can be written there, before any work is done."""
+    """Raise UsageError unless results can be written there, before any work is done.
+
+    Results of an earlier run are taken away: a run that fails has none.
+    """
     if not directory.is_dir():
         raise UsageError(f"the results directory {directory} does not exist")
     try:
         with tempfile.TemporaryFile(dir=directory):
             pass
+        for name in _NAMES:
+            (directory / name).unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"the results directory {directory} cannot be written: {error.strerror}") from None
 

@@ -88,3 +88,11 @@ def test_a_results_directory_that_cannot_be_written_is_found_out_before_any_work
 def test_a_good_results_directory_is_left_as_it_is(tmp_path: Path) -> None:
     results.check_directory(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_results_of_an_earlier_run_are_taken_away_before_a_new_one(tmp_path: Path) -> None:
+    names = ("IMAGE_URL", "IMAGE_DIGEST", "IMAGE_REF", "OCI_IMAGE_REF", "IMAGES")
+    for name in (*names, "OTHER"):
+        (tmp_path / name).write_text("old")
+    results.check_directory(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["OTHER"]
