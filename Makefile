@@ -1,10 +1,10 @@
 # The two commands to start with are "make demo" and "make test". Both install what is missing, a
 # container engine included, and clean up after themselves.
 
-.PHONY: help demo test test-unit lint image pin clean
+.PHONY: help demo test test-unit e2e lint image pin clean
 
 help: ## Show this
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 demo: ## From a gzip image to its zstd:chunked twin, step by step
 	@hack/engine.sh hack/demo.sh
@@ -15,6 +15,9 @@ test: ## All tests; T="-k name" passes options on to pytest
 test-unit: ## The tests that need no container engine, in seconds
 	@hack/venv.sh
 	@.venv/bin/python -m pytest $(T) tests/unit
+
+e2e: ## The example pipelines on a cluster: KUBECONFIG=… REPOSITORY=… TASK_IMAGE=…
+	@hack/e2e.sh
 
 lint: ## Format, lint and types of Python, and the shell scripts
 	@hack/venv.sh

@@ -132,6 +132,12 @@ def test_the_existing_index_example_adds_twins_and_keeps_everything_else(
     assert found[:5] == before
     assert len(found) == 9
 
+    # With every twin there already and every entry in its place, the index is the same, byte for byte.
+    pods = replace(pods, work=tmp_path / "again")
+    params["IMAGE"] = f"{private_registry.host}/{repository}@{ran.results['IMAGE_DIGEST']}"
+    again = pipeline.run(example("existing-index"), TASKS, pods, params)
+    assert again.results == ran.results, again.log
+
 
 def test_a_docker_manifest_list_gets_twins_by_way_of_its_oci_twins(
     registry: Registry, repository: str, start: Start

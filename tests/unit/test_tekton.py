@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from recompress.reference import Digest, Repository
+from recompress.results import Results
 from tests.tekton import matrix, pipeline, resources, results, validation
 from tests.tekton.pipeline import Ended
 from tests.tekton.resources import ROOT, ParamSpec, Pipeline, Task, load_pipeline, load_task, pipeline_task
@@ -231,6 +233,14 @@ def test_results_of_4096_bytes_with_what_tekton_adds_travel_and_one_byte_more_do
     assert len(results.message({"R": "x" * room})) == 4096
     with pytest.raises(ResultsTooLarge, match="above max allowed size 4096"):
         results.message({"R": "x" * (room + 1)})
+
+
+def test_results_of_an_instance_stay_below_a_kilobyte_for_a_repository_of_a_hundred_characters() -> None:
+    repository = Repository("registry.example.com", "x" * 79)
+    digest = Digest.of(b"")
+    files = Results(repository, f"sha256-{digest.hex}.zstd-chunked", digest, oci_twin=digest).files()
+    assert files.keys() == set(TASKS["recompress"].results)
+    assert len(results.message(files)) < 1024
 
 
 def test_a_result_that_is_not_declared_is_a_mistake(tmp_path: Path) -> None:
