@@ -64,7 +64,8 @@ def old_engine() -> Iterator[OldEngine]:
         "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined",
         # To run what it has pulled. The old runc has no place of its own in a cgroup namespace.
         "--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw",
-        "--env=DOCKER_HOST=", "--env=PATH=/opt/docker-20.10:/usr/sbin:/usr/bin:/sbin:/bin",
+        # Without the variable it would load AppArmor profiles where the host has AppArmor.
+        "--env=container=docker", "--env=DOCKER_HOST=", "--env=PATH=/opt/docker-20.10:/usr/sbin:/usr/bin:/sbin:/bin",
         "recompress-test",
         "dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false",
         "--insecure-registry=0.0.0.0/0",
