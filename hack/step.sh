@@ -16,12 +16,12 @@ echo "  $title" >&2
 command=$!
 trap 'kill "$command" 2>/dev/null || true' EXIT
 
+told=0
 while kill -0 "$command" 2>/dev/null; do
-    for _ in {1..50}; do
-        sleep 0.2
-        kill -0 "$command" 2>/dev/null || break 2
-    done
-    echo "    $SECONDS s: $(tail -n 1 "$log" | tr -d '\r' | cut -c 1-90)" >&2
+    sleep 0.2
+    ((SECONDS - told < 10)) && continue
+    told=$SECONDS
+    echo "    $told s: $(tail -n 1 "$log" | tr -cd '[:print:]' | cut -c 1-90)" >&2
 done
 
 status=0

@@ -13,6 +13,6 @@ python=${PYTHON:-python3}
     exit 1
 }
 "$python" -m venv --clear .venv
-hack/step.sh "Installing Python packages" .venv/bin/pip install --disable-pip-version-check \
+hack/step.sh "Installing Python packages" .venv/bin/pip install --disable-pip-version-check --progress-bar off \
     --requirement requirements-dev.txt
 cp requirements-dev.txt .venv/
