@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -37,6 +38,7 @@ _STALL_SECONDS = 600.0
 puts together a layer of gigabytes."""
 
 _POLL_SECONDS = 1.0
+_FULL_BYTES = 16 * 1024
 _SHOWN_ERROR_CHARACTERS = 600
 _UNKNOWN_DIGEST = "@@unknown-digest@@"
 """containers/image, docker.UnknownDigestSuffix: push by the digest, whatever it will be, and no tag."""
@@ -165,6 +167,12 @@ def copy(
             raise Unsupported(
                 f"a layer has a tar entry of type {chr(int(found[1]))!r}, which no zstd:chunked layer can "
                 f"hold (skopeo: {found[0]}): build the image without such files"
+            )
+        if shutil.disk_usage(space.directory).free < _FULL_BYTES:
+            # skopeo can't even say so: its words are kept there.
+            raise UsageError(
+                f"{_ending(status)}, and {space.directory.parent} is full: give it more space, "
+                "or name another place in TMPDIR"
             )
         raise SkopeoFailed(f"{_ending(status)}: {_last_words(words)}", temporary=True)
     try:
