@@ -11,7 +11,6 @@ from pathlib import Path
 from recompress.errors import UsageError
 from recompress.reference import Digest, Repository
 
-
 _NAMES = ("IMAGE_URL", "IMAGE_DIGEST", "IMAGE_REF", "OCI_IMAGE_REF", "IMAGES")
 
 
