@@ -184,6 +184,9 @@ class _Proof:
         found = self._frames.frame_offset()
         if found is None:
             raise VerificationFailed(f"no zstd frame {what} at its byte {position}")
+        if found < offset:
+            # buildah puts an empty frame behind a file that ends with a hole.
+            found = self._frames.frame_offset(offset) or found
         if found != offset:
             raise VerificationFailed(
                 f"the zstd frame that {what} at its byte {position} does so at offset {found}, "

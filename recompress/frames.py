@@ -107,13 +107,19 @@ class Frames:
         """The digest of everything that was decompressed until now."""
         return Digest(self._sha256.hexdigest())
 
-    def frame_offset(self) -> int | None:
-        """Where in the blob the next frame begins; None where the stream is in the middle of a frame."""
+    def frame_offset(self, at_least: int = 0) -> int | None:
+        """Where in the blob the next frame begins; None where the stream is in the middle of a frame.
+
+        Frames without content that begin before `at_least` are passed over.
+        """
         # The checksum at the end of a frame can be unread when its last byte has been read.
         while self._at == len(self._piece):
-            if self._decompressor is None:
+            if self._decompressor is not None:
+                self._continue(self._decompressor)
+            elif self._blob.offset < min(at_least, self._end):
+                self._open()
+            else:
                 return self._blob.offset
-            self._continue(self._decompressor)
         return None
 
     def read(self, limit: int) -> bytes:

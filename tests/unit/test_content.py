@@ -67,6 +67,31 @@ def test_a_layer_taken_apart_and_put_together_is_proven(name: str) -> None:
     Layer.load(name).pack().prove()
 
 
+def empty_frame_behind(layer: Layer, name: str, content: bytes = b"") -> None:
+    """As buildah puts one there, inside the range that the table names for the file."""
+    end = layer.entry(name)["endOffset"]
+    layer.frames.insert(end, content)
+    for entry in layer.toc["entries"]:
+        if entry.get("offset", 0) >= end:
+            entry["offset"] += 1
+        if entry.get("endOffset", 0) >= end:
+            entry["endOffset"] += 1
+
+
+def test_an_empty_frame_behind_a_content_is_as_good_as_none() -> None:
+    layer = Layer.load("chunks")
+    name = next(entry["name"] for entry in layer.toc["entries"] if entry.get("endOffset"))
+    empty_frame_behind(layer, name)
+    layer.pack().prove()
+
+
+def test_a_frame_behind_a_content_with_anything_in_it_is_found() -> None:
+    layer = Layer.load("chunks")
+    name = next(entry["name"] for entry in layer.toc["entries"] if entry.get("endOffset"))
+    empty_frame_behind(layer, name, b"more")
+    assert f"{name}: the zstd frame that ends at its byte" in refused(layer.pack())
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
