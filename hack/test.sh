@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# test.sh [PYTEST ARGUMENT…]: run tests in the container made for them.
+# test.sh [PYTEST ARGUMENT…]: run tests in the container made for them, or another module of Python.
 #
 # They start registries and the task image with the host's container engine. The label in TEST_LABEL is
 # on all that they leave there, and by it all is removed in the end.
@@ -27,4 +27,4 @@ hack/heartbeat.sh docker run --rm --init --label "$label" \
     --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
     --volume "$PWD:/src:ro" --volume "$tmp:$tmp" --env TMPDIR="$tmp" \
     --env TEST_BASE_IMAGE="$base" --env TEST_LABEL="$label" \
-    recompress-test python3 -m pytest --verbose "$@"
+    recompress-test python3 -m ${TEST_MODULE:-pytest --verbose} "$@"

@@ -74,10 +74,14 @@ class HttpServer:
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: object, ___: TracebackType | None) -> None:
+        self.stop()
+        self._thread.join()
+
+    def stop(self) -> None:
+        """Take no more connections: the next one is refused."""
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join()
 
 
 def in_turn(*answers: Answer) -> Handler:

@@ -69,9 +69,14 @@ def recompress(*arguments: str, results: Path | None = None, env: Mapping[str, s
         check=False,
         timeout=300,
     )
+    return outcome_of(ended.returncode, ended.stdout, ended.stderr, results, is_debug="--debug" in arguments)
+
+
+def outcome_of(code: int, out: str, err: str, results: Path | None, is_debug: bool = False) -> Outcome:
+    """What came out of a run; what must never be in any output is looked for."""
     written = {p.name: p.read_text() for p in results.iterdir()} if results and results.is_dir() else {}
-    for text in (ended.stdout, ended.stderr, *written.values()):
-        assert "Traceback" not in text or "--debug" in arguments
-        assert "this is a bug" not in text
+    for text in (out, err, *written.values()):
+        assert "Traceback" not in text or is_debug, text
+        assert "this is a bug" not in text, text
         assert not any(secret in text for secret in SECRETS)
-    return Outcome(ended.returncode, ended.stdout, ended.stderr, written)
+    return Outcome(code, out, err, written)
