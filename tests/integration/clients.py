@@ -1,4 +1,4 @@
-"""Clients and engines, old and new, that pull from the registries under test."""
+"""Clients that pull from the registries under test, and what the registries say of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.integration.registries import Registry, labels
+from tests.integration.registries import Registry
 
 _ACCESS = re.compile(
     r'"(?P<method>[A-Z]+) /v2/(?P<repository>\S+)/(?P<kind>blobs|manifests)/(?P<what>\S+) HTTP/[0-9.]+" '
@@ -37,53 +37,6 @@ def command(*arguments: str | Path) -> Ended:
     """Run a client to its end."""
     ended = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=300)
     return Ended(ended.returncode, ended.stdout, ended.stderr)
-
-
-@dataclass(frozen=True, slots=True)
-class OldEngine:
-    """Docker Engine 20.10 in a container, spoken to by its own client."""
-
-    container: str
-
-    def docker(self, *arguments: str) -> Ended:
-        """Run a command of the client."""
-        return command("docker", "exec", self.container, "docker", *arguments)
-
-    def forget(self, image: str) -> None:
-        """Remove an image and its layers, if it is there."""
-        self.docker("image", "rm", "--force", image)
-
-
-@contextmanager
-def old_engine() -> Iterator[OldEngine]:
-    """Docker Engine 20.10, with a network of its own, in which it is no danger to the host's engine."""
-    (label,) = (f"{name}={value}" for name, value in labels().items())
-    container = command(
-        "docker", "run", "--detach", "--rm", "--init", "--label", label,
-        "--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN",
-        "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined",
-        # To run what it has pulled. The old runc has no place of its own in a cgroup namespace.
-        "--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw",
-        # Without the variable it would load AppArmor profiles where the host has AppArmor.
-        "--env=container=docker", "--env=DOCKER_HOST=", "--env=PATH=/opt/docker-20.10:/usr/sbin:/usr/bin:/sbin:/bin",
-        "recompress-test",
-        "dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false",
-        "--insecure-registry=0.0.0.0/0",
-    ).succeeded()  # fmt: skip
-    try:
-        engine = OldEngine(container)
-        _wait_for(engine)
-        yield engine
-    finally:
-        command("docker", "rm", "--force", "--volumes", container)
-
-
-def _wait_for(engine: OldEngine) -> None:
-    deadline = time.monotonic() + 60
-    while (ended := engine.docker("version", "--format={{.Server.Version}}")).code:
-        assert time.monotonic() < deadline, ended.err + command("docker", "logs", engine.container).err
-        time.sleep(0.1)
-    assert ended.out.startswith("20.10."), ended.out
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +83,9 @@ def requests(registry: Registry, repository: str) -> Sequence[Request]:
     last = uuid.uuid4().hex
     with registry.client() as client:
         client.get(f"{repository}/manifests/{last}")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while last not in (log := (ended := command("docker", "logs", container)).out + ended.err):
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, f"{container}: {ended.code}, {log[-1000:]}"
         time.sleep(0.05)
     found = (m for m in _ACCESS.finditer(log) if m["repository"] == repository and m["what"] != last)
     return [Request(m["method"], m["kind"], m["what"], int(m["status"]), int(m["size"])) for m in found]

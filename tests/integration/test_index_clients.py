@@ -16,17 +16,9 @@ import pytest
 from recompress.manifest import INDEX_ZSTD_ANNOTATION
 from tests import images
 from tests.integration import sources
-from tests.integration.clients import (
-    Ended,
-    OldEngine,
-    Request,
-    blob_bytes,
-    command,
-    old_engine,
-    podman,
-    requests,
-)
+from tests.integration.clients import Ended, Request, blob_bytes, command, podman, requests
 from tests.integration.command import recompress
+from tests.integration.engine import Engine, old_engine
 from tests.integration.registries import Registry
 
 CONTAINERFILE = 'FROM scratch\nCOPY tini /tini\nCOPY files /files\nENTRYPOINT ["/tini"]\n'
@@ -108,7 +100,7 @@ def index(pair: Pair, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[OldEngine]:
+def engine() -> Iterator[Engine]:
     with old_engine() as running:
         yield running
 
@@ -135,7 +127,7 @@ def test_buildah_makes_the_same_entries_of_the_same_images(pair: Pair) -> None:
         assert marks == (["true", "true"] if one["digest"] == pair.zstd else [None, None])
 
 
-def old_pull(pair: Pair, engine: OldEngine, tag: str) -> tuple[Ended, list[Request]]:
+def old_pull(pair: Pair, engine: Engine, tag: str) -> tuple[Ended, list[Request]]:
     """What Docker 20.10, which has nothing of it yet, says to an index, and what it asks for."""
     image = f"{pair.registry.inside}/{pair.repository}:{tag}"
     engine.docker("image", "prune", "--all", "--force").succeeded()
@@ -144,7 +136,7 @@ def old_pull(pair: Pair, engine: OldEngine, tag: str) -> tuple[Ended, list[Reque
     return ended[0], asked
 
 
-def test_docker_20_10_pulls_and_runs_the_gzip_image(pair: Pair, engine: OldEngine, index: str) -> None:
+def test_docker_20_10_pulls_and_runs_the_gzip_image(pair: Pair, engine: Engine, index: str) -> None:
     ended, asked = old_pull(pair, engine, index)
     ended.succeeded()
     assert blobs(asked) & pair.layers(pair.gzip) == pair.layers(pair.gzip)
@@ -188,7 +180,7 @@ def read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return file.read() if file else b""
 
 
-def test_control_with_gzip_second_docker_20_10_fails(pair: Pair, engine: OldEngine) -> None:
+def test_control_with_gzip_second_docker_20_10_fails(pair: Pair, engine: Engine) -> None:
     marked = pair.entry(pair.zstd, **{INDEX_ZSTD_ANNOTATION: "true"})
     tag = by_hand(pair, "gzip-second", marked, pair.entry(pair.gzip))
     ended, asked = old_pull(pair, engine, tag)
