@@ -20,8 +20,10 @@ wheels() {
     # Fetched on this side: an image build knows neither the package index nor the certificates that
     # are set up here.
     mkdir -p build/wheels
+    # With its hashes, which stand in the lines below it.
+    sed -n '/^testcontainers==/,/[^\\]$/p' requirements-dev.txt > build/wheels.txt
     hack/step.sh "Fetching wheels" .venv/bin/pip download --quiet --no-deps --only-binary :all: \
-        --dest build/wheels "$(grep '^testcontainers==' requirements-dev.txt)"
+        --require-hashes --dest build/wheels --requirement build/wheels.txt
 }
 
 for name in "$@"; do

@@ -14,5 +14,5 @@ python=${PYTHON:-python3}
 }
 "$python" -m venv --clear .venv
 hack/step.sh "Installing Python packages" .venv/bin/pip install --disable-pip-version-check --progress-bar off \
-    --requirement requirements-dev.txt
+    --require-hashes --requirement requirements-dev.txt
 cp requirements-dev.txt .venv/

@@ -258,6 +258,7 @@ def index(
         with connection.client(reference.repository) as client:
             report = indexing.assemble(client, reference, references, is_task=results_dir is not None)
         if results_dir:
+            limits.too_late_to_end()
             results.write(results_dir, report.results)
         show(report, output)
 

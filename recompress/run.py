@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from recompress import blobcache, plan, proving, results, reuse, skopeo, twin, verify
+from recompress import blobcache, limits, plan, proving, results, reuse, skopeo, twin, verify
 from recompress.blobcache import Offer, UnknownCache
 from recompress.errors import RecompressError, Unsupported, UsageError
 from recompress.manifest import Descriptor, Manifest, MediaType, Platform
@@ -90,6 +90,7 @@ def run(
             named, layers = _recompress(this)
         files = named.files()
         if options.results_dir:
+            limits.too_late_to_end()
             results.write(options.results_dir, files)
         at = Reference(named.repository, named.tag, named.digest)
         return RunReport(

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -133,9 +134,9 @@ def one(ground: Ground, number: int) -> tuple[str, str, str]:
             outcome: Outcome = scene.ended(process)
             err = outcome.err
             wrong = "" if outcome.code in chosen.codes else f"exit code {outcome.code}"
-        except (AssertionError, subprocess.TimeoutExpired) as error:
+        except (AssertionError, subprocess.TimeoutExpired):
             process.kill()
-            wrong = f"{type(error).__name__}: {error}"[:2000]
+            wrong = traceback.format_exc(limit=-1)[:2000]
         finally:
             if chosen.signal:
                 timer.cancel()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.integration import schema
 from tests.integration.registries import SECRETS
 
 
@@ -24,9 +25,10 @@ class Outcome:
 
     @property
     def report(self) -> dict[str, Any]:
-        """The JSON report on stdout."""
+        """The JSON report on stdout, which is as the schema says."""
         document = json.loads(self.out)
         assert isinstance(document, dict)
+        schema.check(document)
         return document
 
     @property

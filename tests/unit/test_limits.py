@@ -14,7 +14,7 @@ from recompress.errors import TimedOut
 
 @pytest.fixture(autouse=True)
 def _same_signals_afterwards() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
