@@ -19,9 +19,9 @@ def test_every_seed_is_answered(name: str) -> None:
         TARGETS[name](seed)
 
 
-@pytest.mark.parametrize("finding", FINDINGS, ids=lambda finding: finding.name)
-def test_what_the_fuzzer_found_is_answered(finding: Path) -> None:
-    run(finding.name.partition("-")[0], finding.read_bytes())
+def test_what_the_fuzzer_found_is_answered() -> None:
+    for finding in FINDINGS:
+        run(finding.name.partition("-")[0], finding.read_bytes())
 
 
 @pytest.mark.parametrize("name", TARGETS)
