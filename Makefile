@@ -1,7 +1,7 @@
 # The two commands to start with are "make demo" and "make test". Both install what is missing, a
 # container engine included, and clean up after themselves.
 
-.PHONY: help demo test test-unit soak load e2e lint image pin clean
+.PHONY: help demo test test-unit soak load bench e2e lint image pin clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -22,6 +22,9 @@ soak: ## 300 runs with random faults and kills; T="--runs 50 --seed 1"
 load: ## 32 instances at the same time against one registry; T="--instances 8"
 	@TEST_MODULE=tests.load hack/engine.sh hack/test.sh $(T)
 
+bench: ## Against bare skopeo, side by side, some 20 minutes; T="--rounds 1 --level 3"
+	@hack/engine.sh bench/bench.sh $(T)
+
 e2e: ## The example pipelines on a cluster: KUBECONFIG=… REPOSITORY=… TASK_IMAGE=…
 	@hack/e2e.sh
 
@@ -30,7 +33,7 @@ lint: ## Format, lint and types of Python, and the shell scripts
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
 	.venv/bin/mypy
-	.venv/bin/shellcheck .ci/run hack/*.sh hack/*/*.sh
+	.venv/bin/shellcheck .ci/run bench/*.sh hack/*.sh hack/*/*.sh
 
 image: ## Build the task image, localhost/recompress:dev
 	@hack/engine.sh hack/images.sh task
