@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recompress import plan
-from recompress.errors import Unsupported
+from recompress.errors import NotFound, Unsupported
 from recompress.manifest import Descriptor, Index, Manifest, parse_config
 from recompress.reference import Reference
 from recompress.registry import RepositoryClient
@@ -28,6 +28,9 @@ def _entry(client: RepositoryClient, entry: Descriptor, reference: Reference) ->
         manifest = plan.read(client, entry.digest, reference.with_digest(entry.digest))
     except Unsupported:
         return InspectedImage(entry.digest, entry.media_type, entry.platform, (), "not an image")
+    except NotFound:
+        # A mirror can have an index without all of its manifests (distribution specification 1.1).
+        return InspectedImage(entry.digest, entry.media_type, entry.platform, (), "missing")
     if isinstance(manifest, Index):
         return InspectedImage(entry.digest, entry.media_type, entry.platform, (), "index")
     return _inspected(client, manifest, entry)
