@@ -27,4 +27,4 @@ hack/heartbeat.sh docker run --rm --init --label "$label" \
     --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
     --volume "$PWD:/src:ro" --volume "$tmp:$tmp" --env TMPDIR="$tmp" \
     --env TEST_BASE_IMAGE="$base" --env TEST_LABEL="$label" \
-    recompress-test python3 -m ${TEST_MODULE:-pytest --verbose} "$@"
+    recompress-test python3 -m "${TEST_MODULE:-pytest}" "$@"
