@@ -1,7 +1,7 @@
 # The two commands to start with are "make demo" and "make test". Both install what is missing, a
 # container engine included, and clean up after themselves.
 
-.PHONY: help demo test test-unit soak load bench e2e lint image pin clean
+.PHONY: help demo test test-unit soak load bench e2e lint image pin sbom clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -40,6 +40,9 @@ image: ## Build the task image, localhost/recompress:dev
 
 pin: ## Name a released task image in task.yaml: IMAGE=registry/repository@sha256:…
 	@hack/pin.sh "$(IMAGE)"
+
+sbom: ## What is in the task image, and what is known to be wrong with it
+	@hack/engine.sh hack/sbom.sh
 
 clean: ## Remove everything that was built
 	@$(if $(shell command -v docker),hack/engine.sh) hack/clean.sh

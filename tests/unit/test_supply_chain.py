@@ -39,8 +39,9 @@ def test_a_tasks_parameters_cannot_become_options(file: Path) -> None:
             assert "$(" not in argument or re.match(r"--[a-z-]+=", argument)
 
 
-def test_every_package_from_the_index_is_pinned_with_its_hashes() -> None:
-    text = (ROOT / "requirements-dev.txt").read_text()
+@pytest.mark.parametrize("name", ["requirements-dev.txt", "requirements-sbom.txt"])
+def test_every_package_from_the_index_is_pinned_with_its_hashes(name: str) -> None:
+    text = (ROOT / name).read_text()
     entries = re.sub(r"\\\n\s*", " ", re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE)).splitlines()
     assert entries
     for entry in filter(None, map(str.strip, entries)):
