@@ -66,7 +66,9 @@ class Provers:
         ssl_context(connection.tls)
         gc.freeze()
         workers = min(jobs, _MOST_WORKERS)
-        self._executor = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _start_worker)
+        self._executor = ProcessPoolExecutor(
+            workers, multiprocessing.get_context("fork"), _start_worker, (os.getpid(),)
+        )
         # The first piece of work makes the executor fork all of its workers.
         self._executor.submit(os.getpid).result()
 
@@ -130,12 +132,15 @@ def _outcome(future: Future[LayerProof]) -> LayerProof | RecompressError:
         ) from None
 
 
-def _start_worker() -> None:
+def _start_worker(parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Ctrl-C reaches all processes of a terminal; the parent says what there is to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A killed parent must leave nothing behind, and a forked worker never sees its pipe closed.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        # It was killed before that was asked for.
+        os._exit(1)
 
 
 def _prove(connection: Connection, claim: Claim, slot: int) -> LayerProof:
