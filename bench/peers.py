@@ -22,7 +22,7 @@ from tests.images import HandmadeImage
 from tests.integration.registries import running
 from tests.integration.sources import gzipped, handmade
 
-DIRECTORIES = ("/usr/lib/python3.14", "/usr/lib/python3", "/usr/share/perl")
+DIRECTORIES = ("/usr/lib/python3.14", "/usr/lib/python3", "/usr/lib/podman")
 """Real files, a layer each: of the container that this runs in."""
 
 Commands = Sequence[Sequence[str]]

@@ -39,6 +39,7 @@ _SLOTS = 1024
 _POLL_SECONDS = 0.5
 _SPOOLED_BYTES = 4 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 
 _done = RawArray(c_uint64, _SLOTS)
 """Bytes read of each layer under way, written by the workers and read for the progress."""
@@ -69,8 +70,13 @@ class Provers:
         self._executor = ProcessPoolExecutor(
             workers, multiprocessing.get_context("fork"), _start_worker, (os.getpid(),)
         )
-        # The first piece of work makes the executor fork all of its workers.
-        self._executor.submit(os.getpid).result()
+        # What a signal's handler raises in what Python does after a fork, Python throws away.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            # The first piece of work makes the executor fork all of its workers.
+            self._executor.submit(os.getpid).result()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
 
     def __enter__(self) -> Provers:
         return self
@@ -136,6 +142,7 @@ def _start_worker(parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Ctrl-C reaches all processes of a terminal; the parent says what there is to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     # A killed parent must leave nothing behind, and a forked worker never sees its pipe closed.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
