@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from recompress.reference import Digest
 from tests import images
 from tests.images import HandmadeImage
@@ -140,8 +142,15 @@ class Scene:
             assert list(self.results.glob(".*")) == []
 
     def digest_of(self, tag: str) -> Digest:
-        """What a tag points to."""
-        return Digest.of(self.registry.manifest(self.repository, tag))
+        """What a tag points to; the request that puts it there can outlive a run that was killed."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return Digest.of(self.registry.manifest(self.repository, tag))
+            except httpx.HTTPStatusError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
 
     def processes(self) -> list[int]:
         """All processes of the run that are still there."""
