@@ -34,6 +34,9 @@ _SILENCE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 60.0
 _TEMPORARY = frozenset({408, 425, 429})
 _NEVER_IMPLEMENTED = frozenset({501, 505})
+_DIGEST_INVALID = "DIGEST_INVALID"
+"""Digests are made of the bytes here, so the bytes were damaged on the way, or the registry read a link
+to a layer that another client was writing at that moment (CNCF Distribution, filesystem driver)."""
 _UNTRUSTED = frozenset({18, 19, 20, 21})
 _OTHER_NAME = frozenset({62, 64})
 _OUT_OF_TIME = frozenset({9, 10})
@@ -159,7 +162,8 @@ def redacted(url: httpx.URL) -> str:
 def answer_error(method: str, response: httpx.Response, repository: Repository) -> RecompressError:
     """What an answer with an error status means."""
     status = response.status_code
-    request = f"{method} {redacted(response.url)}: {status} {_registry_message(response)}".rstrip()
+    message = _registry_message(response)
+    request = f"{method} {redacted(response.url)}: {status} {message}".rstrip()
     if status in (401, 403):
         return Refused(
             f"the registry refused access to {repository}: check the credentials for it ({request})"
@@ -170,7 +174,9 @@ def answer_error(method: str, response: httpx.Response, repository: Repository) 
         return VerificationFailed(f"a blob is shorter than its descriptor says ({request})")
     return Unavailable(
         f"the registry failed ({request})",
-        temporary=status in _TEMPORARY or (status >= 500 and status not in _NEVER_IMPLEMENTED),
+        temporary=status in _TEMPORARY
+        or (status >= 500 and status not in _NEVER_IMPLEMENTED)
+        or message.startswith(_DIGEST_INVALID),
         retry_after=_retry_after(response),
     )
 

@@ -305,9 +305,13 @@ def test_a_challenge_that_cannot_be_answered_is_a_refusal(connect: Connect, chal
             connect(server, ME).manifest("1")
 
 
-def test_credentials_are_never_shown_to_where_a_registry_redirects(connect: Connect) -> None:
-    def storage(_: Request) -> Answer:
-        return Answer(401, headers={"WWW-Authenticate": 'Basic realm="give me your password"'})
+@pytest.mark.parametrize(
+    "challenge", ['Basic realm="give me your password"', 'Bearer realm="http://{host}/token",service="x"']
+)
+def test_credentials_are_never_shown_to_where_a_registry_redirects(connect: Connect, challenge: str) -> None:
+    def storage(request: Request) -> Answer:
+        asked = challenge.format(host=request.headers["host"])
+        return Answer(401, headers={"WWW-Authenticate": asked})
 
     with serving(storage) as other:
 

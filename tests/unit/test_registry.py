@@ -378,6 +378,25 @@ def test_pushing_is_tried_again_with_the_whole_body(waits: list[float]) -> None:
     assert len(waits) == 1
 
 
+def test_a_registry_that_says_the_digest_of_a_manifest_is_wrong_is_asked_again(waits: list[float]) -> None:
+    # It is that of the bytes. CNCF Distribution says so while somebody else writes a link to a layer.
+    uploads = Uploads()
+    uploads.first["PUT"] = error_answer(400, "DIGEST_INVALID", "provided digest did not match")
+    with answering(uploads) as (client, _):
+        client.put_manifest(TAG, Served(MANIFEST, MediaType.OCI_MANIFEST))
+    assert uploads.put == {"/v2/app/manifests/1": (MediaType.OCI_MANIFEST, MANIFEST)}
+    assert len(waits) == 1
+
+
+def test_a_manifest_that_the_registry_does_not_take_is_not_pushed_again(waits: list[float]) -> None:
+    uploads = Uploads()
+    uploads.first["PUT"] = error_answer(400, "MANIFEST_INVALID", "manifest invalid")
+    with answering(uploads) as (client, _):
+        with pytest.raises(Unavailable, match="400 MANIFEST_INVALID manifest invalid"):
+            client.put_manifest(TAG, Served(MANIFEST, MediaType.OCI_MANIFEST))
+    assert waits == []
+
+
 def test_a_config_is_uploaded_to_where_the_registry_says_with_its_state() -> None:
     uploads = Uploads()
     with answering(uploads) as (client, _):
