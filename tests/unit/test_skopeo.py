@@ -92,6 +92,8 @@ def test_no_skopeo_is_refused_with_what_to_install(tmp_path: Path, monkeypatch: 
 def test_a_skopeo_that_cannot_be_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(tmp_path, monkeypatch, "")
     (tmp_path / "skopeo").write_bytes(b"\x7fELF of another machine")
+    # Alone: a program that cannot be run is looked for further on.
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SkopeoUnusable):
         skopeo.probe()
 
