@@ -94,7 +94,9 @@ class Provers:
         """
         pending: dict[Future[LayerProof], tuple[int, Claim]] = {}
         outcomes: dict[Claim, LayerProof | RecompressError] = {}
-        for number, claim in enumerate(dict.fromkeys(claims)):
+        # The largest first: nobody is to wait for a large one that was begun last.
+        by_size = sorted(dict.fromkeys(claims), key=lambda claim: claim.layer.size, reverse=True)
+        for number, claim in enumerate(by_size):
             slot = number % _SLOTS
             _done[slot] = 0
             pending[self._executor.submit(_prove, self._connection, claim, slot)] = (slot, claim)

@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 MAX_ERROR_BYTES = 64 * 1024
 _CONNECT_SECONDS = 15.0
 _SILENCE_SECONDS = 60.0
-_LONGEST_WAIT_SECONDS = 60.0
+_LONGEST_BACKOFF_SECONDS = 30.0
+_LONGEST_RETRY_AFTER_SECONDS = 600.0
 _TEMPORARY = frozenset({408, 425, 429})
 _NEVER_IMPLEMENTED = frozenset({501, 505})
 _DIGEST_INVALID = "DIGEST_INVALID"
@@ -133,12 +134,12 @@ def ssl_context(tls: Tls) -> ssl.SSLContext:
 
 def retrying(attempts: int) -> tenacity.Retrying:
     """Try again after temporary failures: exponential, with jitter, Retry-After obeyed."""
-    backoff = tenacity.wait_random_exponential(multiplier=0.5, max=_LONGEST_WAIT_SECONDS / 2)
+    backoff = tenacity.wait_random_exponential(multiplier=0.5, max=_LONGEST_BACKOFF_SECONDS)
 
     def wait(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after if isinstance(error, Unavailable) else None
-        return max(backoff(state), min(asked or 0.0, _LONGEST_WAIT_SECONDS))
+        return max(backoff(state), min(asked or 0.0, _LONGEST_RETRY_AFTER_SECONDS))
 
     def say(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
