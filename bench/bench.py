@@ -7,19 +7,23 @@ all of them; what counts are the medians and their ratios. bench.sh runs this wh
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tarfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from recompress.limits import default_jobs
 from recompress.skopeo import FORMAT_OPTIONS
+from tests.integration.registries import Registry
+from tests.integration.sources import gzipped, handmade
 
 _SAMPLE_SECONDS = 0.1
 _MIB = 2**20
@@ -88,10 +92,11 @@ def main() -> None:
     for number in range(arguments.rounds):
         print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
         _round(bench, sources, number)
-    report = [*_times(bench, sources, arguments.rounds), *_memory(bench, sources)]
+    if arguments.rounds:
+        print("\n".join(_times(bench, sources, arguments.rounds)), flush=True)
+    print("\n".join(_memory(bench, sources)), flush=True)
     if not arguments.without_large_layers:
-        report += _large_layers(bench, arguments.work)
-    print("\n".join(report))
+        print("\n".join(_large_layers(bench)), flush=True)
 
 
 def _round(bench: Bench, sources: Sources, number: int) -> None:
@@ -150,13 +155,16 @@ def _memory(bench: Bench, sources: Sources) -> list[str]:
     ]
 
 
-def _large_layers(bench: Bench, work: Path) -> list[str]:
+def _large_layers(bench: Bench) -> list[str]:
     """One layer of 2 GB and one of 200,000 files: proven, in bounded memory, at which speed."""
     fast = Bench(bench.registry, bench.jobs, 1)
     rows = []
-    for name, fill in (("2 GB in 8 files", _large_files), ("200,000 files", _small_files)):
-        source = _image(fast, f"large-{name.split()[0].replace(',', '')}", _scratch(work / "large", fill))[0]
-        to = f"{bench.registry}/bench/large-twin"
+    for name, files in (("2 GB in 8 files", _large_files()), ("200,000 files", _small_files())):
+        stream = _tar(files)
+        image = handmade([(stream, gzipped(stream))])
+        digest = Registry(bench.registry, bench.registry).push("bench/large", image)
+        del stream, image
+        source, to = f"{bench.registry}/bench/large@{digest}", f"{bench.registry}/bench/large-twin"
         peak = _peak(fast.recompress(source, to, "--no-reuse"))
         began = time.monotonic()
         report = json.loads(_run(fast.recompress(source, to)))
@@ -225,29 +233,26 @@ def _image(bench: Bench, tag: str, context: Path) -> tuple[str, int]:
     return f"{repository}@{inspected['manifests'][0]['digest']}", inspected["manifests"][0]["size"]
 
 
-def _scratch(context: Path, fill: Callable[[Path], None]) -> Path:
-    subprocess.run(["rm", "-rf", "--", str(context)], check=True)
-    (context / "content").mkdir(parents=True)
-    fill(context / "content")
-    (context / "Containerfile").write_text("FROM scratch\nCOPY content /content\n")
-    return context
-
-
-def _large_files(directory: Path) -> None:
+def _large_files() -> Iterator[tuple[str, bytes]]:
     # Half of it compresses, as in most images.
     for number in range(8):
-        with (directory / f"file{number}").open("wb") as file:
-            for _ in range(64):
-                file.write(os.urandom(2 * _MIB))
-                file.write((b"%d of %d\n" % (number, file.tell())) * (_MIB // 8))
+        text = (b"%d of a file that compresses\n" % number) * (128 * _MIB // 29)
+        yield f"file{number}", os.urandom(128 * _MIB) + text
 
 
-def _small_files(directory: Path) -> None:
+def _small_files() -> Iterator[tuple[str, bytes]]:
     for number in range(200_000):
-        if number % 1000 == 0:
-            part = directory / f"{number // 1000:03}"
-            part.mkdir()
-        (part / f"file-{number:06}.txt").write_text(f"this is file number {number}\n" * 10)
+        yield f"{number // 1000:03}/file-{number:06}.txt", f"this is file number {number}\n".encode() * 40
+
+
+def _tar(files: Iterator[tuple[str, bytes]]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
 
 
 # Processes
