@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from recompress.errors import Unsupported, UsageError
@@ -38,6 +39,11 @@ class Image:
     def platform(self) -> Platform:
         """The platform, as the config says."""
         return self.config.platform
+
+    @property
+    def layers(self) -> Iterator[tuple[Digest, Descriptor]]:
+        """The layers in their order, each with its diff_id."""
+        return zip(self.config.diff_ids, self.manifest.layers, strict=True)
 
 
 def resolve(

@@ -46,9 +46,7 @@ def find(source: Image, places: Iterable[Place]) -> dict[Digest, Offer]:
     Nothing that is wrong with a place stops a run: what cannot be read offers nothing.
     """
     wanted = {
-        diff_id
-        for diff_id, layer in zip(source.config.diff_ids, source.manifest.layers, strict=True)
-        if layer.compression is not Compression.ZSTD_CHUNKED
+        diff_id for diff_id, layer in source.layers if layer.compression is not Compression.ZSTD_CHUNKED
     }
     found: dict[Digest, Offer] = {}
     for place in places:

@@ -143,8 +143,8 @@ def _offer(this: _Run, space: Workspace) -> dict[Digest, Offer]:
     try:
         database = blobcache.create(space.directory, space.environment)
         proven = _proven(this, found)
-        layers = zip(this.source.config.diff_ids, this.source.manifest.layers, strict=True)
-        blobcache.fill(database, ((layer.digest, proven[d]) for d, layer in layers if d in proven))
+        known = ((layer.digest, proven[d]) for d, layer in this.source.layers if d in proven)
+        blobcache.fill(database, known)
     except UnknownCache as error:
         log.warning("no layers are reused: %s", error)
         return {}
@@ -184,8 +184,7 @@ def _proven(this: _Run, found: Mapping[Digest, Offer]) -> dict[Digest, Offer]:
 
 def _most_uncompressed(source: Image) -> dict[Digest, int]:
     """By diff_id, the most bytes that a layer can be uncompressed, so that no bomb keeps a run busy."""
-    layers = zip(source.config.diff_ids, source.manifest.layers, strict=True)
-    return {diff_id: proving.most_uncompressed(layer) for diff_id, layer in layers}
+    return {diff_id: proving.most_uncompressed(layer) for diff_id, layer in source.layers}
 
 
 def _copy(this: _Run, space: Workspace) -> skopeo.Copied:

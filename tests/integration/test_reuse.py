@@ -122,23 +122,24 @@ def test_structure_alone_reads_no_layer_that_is_there(
     assert layers == set(reads.parts)
 
 
-def poison(registry: Registry, repository: str, victim: HandmadeImage, evil: dict[str, object]) -> None:
-    """Claim, under the moving tag, that the layers of `evil` are what the victim's config says."""
+def poison(run: Run, registry: Registry, repository: str, push: Push, victim: HandmadeImage) -> str:
+    """Claim, under the moving tag, that a foreign layer is what the victim's config says; its digest."""
+    evil = run(push(image_of("evil"))).succeeded()
+    document = registry.document(repository, evil.results["IMAGE_DIGEST"])
     config = images.descriptor(MediaType.OCI_CONFIG, victim.config)
-    lie = json.dumps({**evil, "config": config}).encode()
+    lie = json.dumps({**document, "config": config}).encode()
     registry.push_manifest(repository, lie, selector=CACHE_TAG)
+    return str(evil.report["layers"][0]["to"]["digest"])
 
 
 def test_foreign_content_under_the_moving_tag_is_named_and_compressed_afresh(
     run: Run, registry: Registry, repository: str, push: Push
 ) -> None:
-    evil = run(push(image_of("evil"))).succeeded()
     victim = image_of("victim")
     reference = push(victim)
-    poison(registry, repository, victim, registry.document(repository, evil.results["IMAGE_DIGEST"]))
+    foreign = poison(run, registry, repository, push, victim)
     outcome = run(reference).succeeded()
     assert actions(outcome) == ["compressed"]
-    foreign = evil.report["layers"][0]["to"]["digest"]
     (warning,) = outcome.report["warnings"]
     assert warning.startswith(f"not reused from {registry.host}/{repository}:{CACHE_TAG}: layer {foreign}: ")
     assert foreign not in json.dumps(registry.document(repository, outcome.results["IMAGE_DIGEST"]))
@@ -149,10 +150,9 @@ def test_foreign_content_is_taken_with_structure_alone_as_documented(
     run: Run, registry: Registry, repository: str, push: Push
 ) -> None:
     # The reason why the default proves: this is what --verify structure gives up.
-    evil = run(push(image_of("evil"))).succeeded()
     victim = image_of("victim")
     reference = push(victim)
-    poison(registry, repository, victim, registry.document(repository, evil.results["IMAGE_DIGEST"]))
+    poison(run, registry, repository, push, victim)
     assert actions(run(reference, "--verify=structure").succeeded()) == ["reused"]
     # And a later run that proves catches the twin that came of it.
     assert actions(run(reference).succeeded()) == ["compressed"]
