@@ -20,16 +20,14 @@ from recompress import index as indexing
 from recompress import inspect as inspecting
 from recompress import run as running
 from recompress import verify as verifying
-from recompress.credentials import auth_files
 from recompress.errors import RecompressError, UsageError, VerificationFailed
 from recompress.manifest import Platform
 from recompress.progress import reporter
 from recompress.proving import Provers
 from recompress.reference import Reference
-from recompress.registry import Connection
+from recompress.registry import Connection, Tls, auth_files
 from recompress.report import show
 from recompress.run import RunOptions
-from recompress.transport import Tls
 
 _TERMINATED = 128 + 15
 _INTERRUPTED = 128 + 2

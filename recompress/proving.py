@@ -21,14 +21,12 @@ from dataclasses import dataclass
 from multiprocessing.sharedctypes import RawArray
 from typing import BinaryIO, cast
 
-from recompress.chunked import Layout, Section
-from recompress.content import MAX_UNCOMPRESSED, LayerProof, prove_layer
 from recompress.errors import RecompressError, Unavailable, VerificationFailed
+from recompress.layer import MAX_UNCOMPRESSED, LayerProof, Layout, Section, prove_layer
 from recompress.manifest import Compression, Descriptor
 from recompress.progress import Reporter
 from recompress.reference import Digest, Repository
-from recompress.registry import Connection, RepositoryClient
-from recompress.transport import retrying, ssl_context
+from recompress.registry import Connection, RepositoryClient, retrying, ssl_context
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from recompress.content import LayerProof
 from recompress.errors import VerificationFailed
+from recompress.layer import LayerProof
 from recompress.manifest import Compression, Descriptor, Platform
 from recompress.plan import Image
 from recompress.reference import Digest, Reference

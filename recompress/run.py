@@ -17,11 +17,10 @@ from recompress.plan import Image
 from recompress.progress import Reporter
 from recompress.proving import Claim, Provers
 from recompress.reference import Digest, Reference
-from recompress.registry import Connection, RepositoryClient, Served
+from recompress.registry import Connection, RepositoryClient, Served, retrying
 from recompress.report import Action, LayerReport, RunReport, Warnings
 from recompress.results import Results
 from recompress.reuse import Place
-from recompress.transport import retrying
 from recompress.workspace import Workspace, workspace
 
 log = logging.getLogger(__name__)

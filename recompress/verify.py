@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from recompress.chunked import Layout
-from recompress.content import LayerProof
 from recompress.errors import RecompressError, VerificationFailed
+from recompress.layer import LayerProof, Layout
 from recompress.manifest import (
     CHUNKED_ANNOTATIONS,
     Compression,

@@ -14,10 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from recompress import credentials
 from recompress.errors import UsageError
 from recompress.reference import Repository
-from recompress.registry import Connection
+from recompress.registry import Connection, auth_file, credentials_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +41,14 @@ def workspace(
 
     Raises UsageError where no directory can be made.
     """
-    found = {r: credentials.find(r, connection.auth_files) for r in repositories}
-    with credentials.auth_file(found) as auth_file, _directory() as directory:
+    found = {r: credentials_for(r, connection.auth_files) for r in repositories}
+    with auth_file(found) as open_auth_file, _directory() as directory:
         cert_dir = directory / "certs.d"
         cert_dir.mkdir()
         for number, file in enumerate(connection.tls.ca_files):
             (cert_dir / f"{number}.crt").symlink_to(file.absolute())
         yield Workspace(
-            directory, auth_file, cert_dir, connection.tls.verify, _environment(environment, directory)
+            directory, open_auth_file, cert_dir, connection.tls.verify, _environment(environment, directory)
         )
 
 

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from recompress.credentials import Credentials
 from recompress.manifest import MediaType
 from recompress.reference import Digest, Reference, Repository
-from recompress.registry import RepositoryClient
-from recompress.transport import Tls
+from recompress.registry.client import RepositoryClient
+from recompress.registry.credentials import Credentials
+from recompress.registry.transport import Tls
 from tests.http_server import Answer, HttpServer, Request
 from tests.images import HandmadeImage
 

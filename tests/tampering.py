@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recompress.chunked import Layout, Section
-from recompress.compat import zstd
-from recompress.content import LayerProof, prove_layer
-from recompress.crc64 import crc64
+from recompress.layer.compat import zstd
+from recompress.layer.crc64 import crc64
+from recompress.layer.layout import Layout, Section
+from recompress.layer.proof import LayerProof, prove_layer
 from recompress.manifest import TARSPLIT_POSITION, TOC_CHECKSUM, TOC_POSITION, Descriptor
 from recompress.reference import Digest
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from recompress.chunked import Layout
 from recompress.errors import VerificationFailed
-from recompress.frames import PIECE, Blob, Frames, decompressed
+from recompress.layer.frames import PIECE, Blob, Frames, decompressed
+from recompress.layer.layout import Layout
+from recompress.layer.tarsplit import TarSplit
+from recompress.layer.tarstream import TarStream
+from recompress.layer.toc import Toc
 from recompress.reference import Digest
-from recompress.tarsplit import TarSplit
-from recompress.tarstream import TarStream
-from recompress.toc import Toc
 from tests.tampering import Layer, assemble, compress, decompress, dumps
 
 LIMIT = 4 * PIECE

@@ -10,10 +10,10 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from recompress.credentials import Credentials
 from recompress.reference import Repository
-from recompress.registry import RepositoryClient
-from recompress.transport import Tls
+from recompress.registry.client import RepositoryClient
+from recompress.registry.credentials import Credentials
+from recompress.registry.transport import Tls
 from tests import images
 from tests.images import HandmadeImage
 from tests.integration.command import Outcome, recompress

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import tenacity
 
-from recompress.registry import RepositoryClient
+from recompress.registry.client import RepositoryClient
 from tests.fake_registry import FakeRegistry, fake_registry
 
 

@@ -6,7 +6,7 @@ from recompress.errors import NotFound
 from recompress.inspect import inspect
 from recompress.manifest import MediaType
 from recompress.reference import Reference
-from recompress.registry import RepositoryClient
+from recompress.registry.client import RepositoryClient
 from tests import images
 from tests.fake_registry import FakeRegistry
 

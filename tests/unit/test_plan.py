@@ -6,7 +6,7 @@ from recompress import plan
 from recompress.errors import NotFound, Unsupported, UsageError, VerificationFailed
 from recompress.manifest import INDEX_ZSTD_ANNOTATION, Index, MediaType, Platform, parse_manifest
 from recompress.reference import Digest
-from recompress.registry import RepositoryClient
+from recompress.registry.client import RepositoryClient
 from tests import images
 from tests.fake_registry import FakeRegistry
 from tests.images import HandmadeImage

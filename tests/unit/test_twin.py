@@ -12,7 +12,7 @@ from recompress import twin
 from recompress.errors import VerificationFailed
 from recompress.manifest import Manifest, MediaType, parse_config, parse_manifest
 from recompress.reference import Digest
-from recompress.registry import RepositoryClient
+from recompress.registry.client import RepositoryClient
 from tests import images
 from tests.fake_registry import FakeRegistry
 from tests.http_server import Answer, Request

@@ -23,7 +23,7 @@ from recompress.manifest import (
     parse_manifest,
 )
 from recompress.reference import Digest
-from recompress.registry import RepositoryClient
+from recompress.registry.client import RepositoryClient
 from tests import images
 from tests.fake_registry import FakeRegistry
 

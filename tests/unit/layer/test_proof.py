@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import pytest
 
-from recompress.content import LayerProof
-from recompress.crc64 import crc64
 from recompress.errors import VerificationFailed
+from recompress.layer.crc64 import crc64
+from recompress.layer.proof import LayerProof
 from recompress.reference import Digest
 from tests.data.make_layers import CAPABILITY
 from tests.tampering import Layer, Packed, encoded
@@ -666,7 +666,7 @@ def test_another_table_in_the_blob_than_was_fetched_is_found() -> None:
 
 
 def _sections(packed: Packed) -> tuple[bytes, bytes]:
-    from recompress.chunked import Layout
+    from recompress.layer.layout import Layout
 
     layout = Layout.of(packed.layer)
     return packed.section(layout.toc), packed.section(layout.tar_split)

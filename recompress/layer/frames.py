@@ -11,8 +11,8 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from recompress.compat import zstd
 from recompress.errors import VerificationFailed
+from recompress.layer.compat import zstd
 from recompress.reference import Digest
 
 PIECE = 1024 * 1024

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from recompress import credentials
-from recompress.credentials import Credentials
 from recompress.errors import Refused, UsageError
 from recompress.reference import Repository
+from recompress.registry import credentials
+from recompress.registry.credentials import Credentials
 
 APP = Repository("quay.io", "org/app")
 
@@ -24,7 +24,7 @@ def auth(pair: str) -> dict[str, str]:
 def found(tmp_path: Path, document: Any, repository: Repository = APP) -> Credentials:
     file = tmp_path / "auth.json"
     file.write_text(json.dumps(document))
-    return credentials.find(repository, (file,))
+    return credentials.credentials_for(repository, (file,))
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_dockers_oldest_file_is_understood(tmp_path: Path) -> None:
     file = tmp_path / ".dockercfg"
     file.write_text(json.dumps({"https://quay.io/v1/": auth("me:secret")}))
     assert credentials.auth_files(None, {"HOME": str(tmp_path)}, 0) == (file,)
-    assert credentials.find(APP, (file,)).username == "me"
+    assert credentials.credentials_for(APP, (file,)).username == "me"
 
 
 def test_the_first_file_that_has_a_secret_is_used(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_the_first_file_that_has_a_secret_is_used(tmp_path: Path) -> None:
     ):
         files.append(tmp_path / str(number))
         files[-1].write_text(json.dumps({"auths": entries}))
-    assert credentials.find(APP, tuple(files)).username == "first"
+    assert credentials.credentials_for(APP, tuple(files)).username == "first"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_broken_file_is_named_and_not_shown(tmp_path: Path, content: bytes, re
     file = tmp_path / "auth.json"
     file.write_bytes(content)
     with pytest.raises(UsageError) as refused:
-        credentials.find(APP, (file,))
+        credentials.credentials_for(APP, (file,))
     assert str(file) in str(refused.value)
     assert reason in str(refused.value)
     assert "secret" not in str(refused.value)
@@ -268,4 +268,4 @@ def test_skopeos_auth_file_holds_an_entry_per_repository_and_has_no_name() -> No
         # An entry without a secret keeps skopeo from looking for one further up.
         assert list(auths) == ["quay.io/org/app", "quay.io/org/other", "quay.io/open"]
         assert auths["quay.io/open"] == {}
-        assert {repository: credentials.find(repository, (file,)) for repository in given} == given
+        assert {repository: credentials.credentials_for(repository, (file,)) for repository in given} == given

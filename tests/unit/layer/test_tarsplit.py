@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recompress.errors import VerificationFailed
-from recompress.tarsplit import TarSplit
+from recompress.layer.tarsplit import TarSplit
 
 CRC = 0x0102030405060708
 

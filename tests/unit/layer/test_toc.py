@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recompress.errors import VerificationFailed
+from recompress.layer.toc import Toc, TocEntry
 from recompress.reference import Digest
 from recompress.strictjson import MAX_VALUE
-from recompress.toc import Toc, TocEntry
 
 DIGEST = str(Digest.of(b""))
 FILE = {"type": "reg", "name": "file", "mode": 420, "size": 3, "offset": 100, "endOffset": 200}

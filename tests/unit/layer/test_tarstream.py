@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recompress.errors import VerificationFailed
-from recompress.tarstream import TarHeader, TarStream
+from recompress.layer.tarstream import TarHeader, TarStream
 from tests.data.make_layers import END, header
 from tests.tampering import Layer
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recompress.compat import zstd
 from recompress.errors import VerificationFailed
-from recompress.frames import PIECE, Blob, Frames, decompressed
+from recompress.layer.compat import zstd
+from recompress.layer.frames import PIECE, Blob, Frames, decompressed
 from recompress.reference import Digest
 from tests.tampering import skippable
 

@@ -18,13 +18,12 @@ from typing import TypeVar
 
 import httpx
 
-from recompress import credentials
-from recompress.auth import RegistryAuth
-from recompress.credentials import Credentials
 from recompress.errors import NotFound, RecompressError, TimedOut, Unavailable, VerificationFailed
 from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
 from recompress.reference import Digest, Repository
-from recompress.transport import Tls, answer_error, http_client, redacted, retrying, transport_error
+from recompress.registry.auth import RegistryAuth
+from recompress.registry.credentials import Credentials, credentials_for
+from recompress.registry.transport import Tls, answer_error, http_client, redacted, retrying, transport_error
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ class Connection:
 
     def client(self, repository: Repository) -> RepositoryClient:
         """A client for one repository, with the credentials for it."""
-        found = credentials.find(repository, self.auth_files)
+        found = credentials_for(repository, self.auth_files)
         return RepositoryClient(repository, found, self.tls, self.attempts)
 
 

@@ -11,12 +11,12 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from recompress.auth import RegistryAuth, scopes_for
-from recompress.credentials import Credentials
 from recompress.errors import NotFound, Refused, Unavailable
 from recompress.reference import Digest, Repository
-from recompress.registry import RepositoryClient, Served
-from recompress.transport import Tls
+from recompress.registry.auth import RegistryAuth, scopes_for
+from recompress.registry.client import RepositoryClient, Served
+from recompress.registry.credentials import Credentials
+from recompress.registry.transport import Tls
 from tests.http_server import Answer, HttpServer, Request, serving
 
 ME = Credentials("me", "se:cret")
@@ -240,7 +240,7 @@ def test_a_new_token_is_asked_for_shortly_before_the_old_one_expires(
     server: HttpServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.monotonic()
-    monkeypatch.setattr("recompress.auth.time.monotonic", lambda: now)
+    monkeypatch.setattr("recompress.registry.auth.time.monotonic", lambda: now)
     client = connect(server, ME)
     client.manifest("1")
     now += 2800

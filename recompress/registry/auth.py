@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import httpx
 
-from recompress.credentials import Credentials
 from recompress.errors import Refused
-from recompress.transport import Bounded
+from recompress.registry.credentials import Credentials
+from recompress.registry.transport import Bounded
 
 _CHALLENGE_PART = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))|([\w-]+)')
 _REPOSITORY_IN_PATH = re.compile(r"^/v2/(.+?)/(?:manifests|blobs|tags|referrers)/")

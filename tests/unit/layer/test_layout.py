@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recompress.chunked import MAX_TOC_BYTES, Layout, Section
 from recompress.errors import VerificationFailed
+from recompress.layer.layout import MAX_TOC_BYTES, Layout, Section
 from recompress.manifest import CHUNKED_ANNOTATIONS, TARSPLIT_POSITION, TOC_CHECKSUM, TOC_POSITION
 from tests.tampering import Packed
 

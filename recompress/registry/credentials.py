@@ -73,7 +73,7 @@ def auth_files(authfile: Path | None, environment: Mapping[str, str], uid: int) 
     return tuple(dict.fromkeys(place for place in places if _is_readable_file(place)))
 
 
-def find(repository: Repository, files: tuple[Path, ...]) -> Credentials:
+def credentials_for(repository: Repository, files: tuple[Path, ...]) -> Credentials:
     """The credentials for a repository: the first file that has any, its most specific entry.
 
     An entry without a secret, as Docker leaves it beside a credential helper, is as none. Raises

@@ -15,17 +15,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from recompress.attributes import compare_attributes
-from recompress.chunked import Layout, Section
-from recompress.crc64 import crc64
 from recompress.errors import VerificationFailed
-from recompress.frames import PIECE, Blob, Frames, decompressed
+from recompress.layer.attributes import compare_attributes
+from recompress.layer.crc64 import crc64
+from recompress.layer.frames import PIECE, Blob, Frames, decompressed
+from recompress.layer.layout import Layout, Section
+from recompress.layer.tarsplit import TarSplit
+from recompress.layer.tarstream import TarHeader, TarStream
+from recompress.layer.toc import ZEROS, Toc, TocEntry
 from recompress.manifest import Descriptor
 from recompress.printable import printable
 from recompress.reference import Digest
-from recompress.tarsplit import TarSplit
-from recompress.tarstream import TarHeader, TarStream
-from recompress.toc import ZEROS, Toc, TocEntry
 
 MAX_UNCOMPRESSED = 2**40
 """The most bytes that a layer may decompress to, where the caller knows no better limit."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recompress.crc64 import crc64
+from recompress.layer.crc64 import crc64
 
 
 def bit_by_bit(data: bytes, checksum: int = 0) -> int:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from recompress.errors import VerificationFailed
+from recompress.layer.tarstream import TarHeader
+from recompress.layer.toc import TocEntry
 from recompress.printable import printable
-from recompress.tarstream import TarHeader
-from recompress.toc import TocEntry
 
 _FIELDS = (
     "type",

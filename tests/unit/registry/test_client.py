@@ -11,7 +11,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from recompress.credentials import Credentials
 from recompress.errors import (
     NotFound,
     RecompressError,
@@ -23,8 +22,9 @@ from recompress.errors import (
 )
 from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
 from recompress.reference import Digest, Repository
-from recompress.registry import RepositoryClient, Served
-from recompress.transport import Tls, redacted, retrying, ssl_context
+from recompress.registry.client import RepositoryClient, Served
+from recompress.registry.credentials import Credentials
+from recompress.registry.transport import Tls, redacted, retrying, ssl_context
 from tests.fake_registry import FakeRegistry, error_answer
 from tests.http_server import Answer, Handler, HttpServer, Request, in_turn, serving
 

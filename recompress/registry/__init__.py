@@ -1,0 +1,21 @@
+"""How registries are spoken to: requests, certificates, credentials, tries.
+
+Nothing in here knows what is done with what it reads. The rest of the package uses the names below and no
+others (tests/unit/test_walls.py).
+"""
+
+from recompress.registry.client import Connection, RepositoryClient, Served
+from recompress.registry.credentials import auth_file, auth_files, credentials_for
+from recompress.registry.transport import Tls, retrying, ssl_context
+
+__all__ = [
+    "Connection",
+    "RepositoryClient",
+    "Served",
+    "Tls",
+    "auth_file",
+    "auth_files",
+    "credentials_for",
+    "retrying",
+    "ssl_context",
+]
