@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recompress.limits import default_jobs
+from recompress.jobs import default_jobs
 from recompress.skopeo import FORMAT_OPTIONS
 from tests.integration.registries import Registry
 from tests.integration.sources import gzipped, handmade

@@ -13,13 +13,13 @@ import sqlite3
 import subprocess
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from recompress.errors import RecompressError
-from recompress.manifest import Compression, Descriptor, MediaType
-from recompress.reference import Digest, Repository
+from recompress.manifest import Compression, MediaType
+from recompress.reference import Digest
+from recompress.reuse import Offer
 
 _PLACE = Path("containers/cache/blob-info-cache-v1.sqlite")
 _SKOPEO_SECONDS = 30
@@ -37,19 +37,6 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 class UnknownCache(RecompressError):
     """This skopeo keeps its cache in a way that is not known here: reuse is off, nothing else."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A zstd:chunked layer that exists in `repository` and stands for a diff_id.
-
-    `origin` names the image that it was found in, for the report.
-    """
-
-    diff_id: Digest
-    layer: Descriptor
-    repository: Repository
-    origin: str
 
 
 def create(data_home: Path, environment: Mapping[str, str]) -> Path:

@@ -15,18 +15,19 @@ from typing import Annotated
 
 import typer
 
-from recompress import __version__, limits, plan, results
+from recompress import __version__, log, plan, results, signals
 from recompress import index as indexing
 from recompress import inspect as inspecting
 from recompress import run as running
 from recompress import verify as verifying
 from recompress.errors import RecompressError, UsageError, VerificationFailed
+from recompress.jobs import default_jobs
 from recompress.manifest import Platform
 from recompress.progress import reporter
 from recompress.proving import Provers
 from recompress.reference import Reference
 from recompress.registry import Connection, Tls, auth_files
-from recompress.report import show
+from recompress.report import Output, show
 from recompress.run import RunOptions
 
 _TERMINATED = 128 + 15
@@ -43,13 +44,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Output(StrEnum):
-    """How the report is printed."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class Verify(StrEnum):
@@ -155,8 +149,8 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Push the zstd:chunked twin of IMAGE and prove it."""
-    with _errors_as_exit_codes(debug), limits.ended_by_signal_or_deadline(timeout):
-        jobs = jobs or limits.default_jobs()
+    with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
+        jobs = jobs or default_jobs()
         options = RunOptions(
             image=Reference.parse(image),
             platform=_platform(platform),
@@ -187,7 +181,7 @@ def inspect(
     debug: Debug = False,
 ) -> None:
     """Show platforms, layers and compression of IMAGE, changing nothing."""
-    with _errors_as_exit_codes(debug), limits.ended_by_signal_or_deadline(timeout):
+    with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
         reference = Reference.parse(image)
         connection = _connection(authfile, ca_file, tls_verify, attempts)
         with connection.client(reference.repository) as client:
@@ -212,8 +206,8 @@ def verify(
     debug: Debug = False,
 ) -> None:
     """Prove that RESULT holds exactly what SOURCE holds, and that its tables of contents do not lie."""
-    with _errors_as_exit_codes(debug), limits.ended_by_signal_or_deadline(timeout):
-        jobs = jobs or limits.default_jobs()
+    with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
+        jobs = jobs or default_jobs()
         references = Reference.parse(source), Reference.parse(result)
         connection = _connection(authfile, ca_file, tls_verify, attempts)
         with Provers(jobs, connection) as provers, reporter() as progress:
@@ -247,7 +241,7 @@ def index(
     debug: Debug = False,
 ) -> None:
     """Push an index of IMAGEs that serves old and new clients: gzip first, annotated zstd behind."""
-    with _errors_as_exit_codes(debug), limits.ended_by_signal_or_deadline(timeout):
+    with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
         reference = Reference.parse(to)
         references = tuple(map(Reference.parse, images))
         if results_dir:
@@ -256,7 +250,7 @@ def index(
         with connection.client(reference.repository) as client:
             report = indexing.assemble(client, reference, references, is_task=results_dir is not None)
         if results_dir:
-            limits.too_late_to_end()
+            signals.too_late_to_end()
             results.write(results_dir, report.results)
         show(report, output)
 
@@ -281,23 +275,14 @@ def main() -> None:
     app()
 
 
-class _StderrHandler(logging.Handler):
-    """Writes to whatever stderr is at the moment: live bars put their own in its place."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
-
-
 @contextmanager
 def _errors_as_exit_codes(debug: bool) -> Iterator[None]:
-    logging.basicConfig(handlers=[_StderrHandler()], format="%(levelname)s: %(message)s", force=True)
-    if debug:
-        logging.getLogger("recompress").setLevel(logging.DEBUG)
+    log.to_stderr(debug)
     try:
         yield
     except RecompressError as error:
         _fail(f"error: {error}", error.exit_code, debug)
-    except limits.Terminated:
+    except signals.Terminated:
         _fail("error: terminated by a signal; no results were written", _TERMINATED, debug)
     except KeyboardInterrupt:
         _fail("error: interrupted; no results were written", _INTERRUPTED, debug)

@@ -7,13 +7,18 @@ RecompressError
 ├── Unsupported           5   cannot be recompressed
 ├── VerificationFailed    6   what was pushed is not what it must be; no results
 ├── Unavailable           7   registry or network kept failing after all tries
-│   └── TimedOut          7   the time for the whole run ran out
-└── SkopeoUnusable        8   skopeo is missing or too old
+│   ├── TimedOut          7   the time for the whole run ran out
+│   └── SkopeoFailed      7   skopeo ended with an error (skopeo.py)
+├── SkopeoUnusable        8   skopeo is missing or too old
+└── UnknownCache              skopeo's cache is unlike what is known: no layer is reused (blobcache.py)
 
 An error is one line: what is wrong, with which image, and what to do about it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class RecompressError(Exception):
@@ -75,3 +80,16 @@ class SkopeoUnusable(RecompressError):
     """skopeo is not there, or has no --dest-force-compress-format."""
 
     exit_code = 8
+
+
+@contextmanager
+def about(what: str, caught: type[Exception], raised: type[RecompressError] | None = None) -> Iterator[None]:
+    """Put `what`, the subject, before the message of an error of type `caught`.
+
+    It is raised as `raised`, or as what it was.
+    """
+    try:
+        yield
+    except caught as error:
+        kind = raised or type(error)
+        raise kind(f"{what}: {error}") from None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from recompress.errors import Unsupported, UsageError
+from recompress.errors import Unsupported, UsageError, about
+from recompress.image import Image
 from recompress.manifest import (
     INDEX_ZSTD_ANNOTATION,
     Compression,
-    Config,
     Descriptor,
     Index,
     Manifest,
@@ -25,25 +24,6 @@ _CONFIG_TYPES = frozenset({MediaType.OCI_CONFIG, MediaType.DOCKER_CONFIG})
 
 # containerd's platforms.Normalize: the variant that an architecture has when none is written.
 _DEFAULT_VARIANT = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image manifest and its config, both checked, and where they are."""
-
-    reference: Reference
-    manifest: Manifest
-    config: Config
-
-    @property
-    def platform(self) -> Platform:
-        """The platform, as the config says."""
-        return self.config.platform
-
-    @property
-    def layers(self) -> Iterator[tuple[Digest, Descriptor]]:
-        """The layers in their order, each with its diff_id."""
-        return zip(self.config.diff_ids, self.manifest.layers, strict=True)
 
 
 def resolve(
@@ -72,10 +52,8 @@ def resolve(
 def read(client: RepositoryClient, selector: str | Digest, reference: Reference) -> Manifest | Index:
     """Read and parse a manifest; what is wrong with it is said with the reference."""
     served = client.manifest(selector)
-    try:
+    with about(str(reference), Unsupported):
         return parse_manifest(served.content, served.content_type)
-    except Unsupported as error:
-        raise Unsupported(f"{reference}: {error}") from None
 
 
 def candidates(index: Index, platform: Platform) -> tuple[Descriptor, ...]:
@@ -160,10 +138,8 @@ def check_image(client: RepositoryClient, manifest: Manifest, reference: Referen
                 f"{reference}: the layer {layer.digest} is of type {layer.media_type!r:.200}, "
                 "which cannot be recompressed (encrypted, foreign and unknown layers cannot)"
             )
-    try:
+    with about(str(reference), Unsupported):
         config = parse_config(client.config(manifest.config))
-    except Unsupported as error:
-        raise Unsupported(f"{reference}: {error}") from None
     if len(config.diff_ids) != len(manifest.layers):
         raise Unsupported(
             f"{reference} has {len(manifest.layers)} layers, but its config lists {len(config.diff_ids)}"

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from multiprocessing.sharedctypes import RawArray
 from typing import BinaryIO, cast
 
-from recompress.errors import RecompressError, Unavailable, VerificationFailed
+from recompress.errors import RecompressError, Unavailable, VerificationFailed, about
 from recompress.layer import MAX_UNCOMPRESSED, LayerProof, Layout, Section, prove_layer
-from recompress.manifest import Compression, Descriptor
+from recompress.manifest import Descriptor
 from recompress.progress import Reporter
 from recompress.reference import Digest, Repository
 from recompress.registry import Connection, RepositoryClient, retrying, ssl_context
@@ -111,17 +111,6 @@ class Provers:
         return outcomes
 
 
-def most_uncompressed(source: Descriptor) -> int:
-    """The most bytes that what is in a source layer can be: deflate packs no more than 1032 into one."""
-    match source.compression:
-        case Compression.UNCOMPRESSED:
-            return source.size
-        case Compression.GZIP:
-            return min(MAX_UNCOMPRESSED, 1032 * source.size)
-        case _:
-            return MAX_UNCOMPRESSED
-
-
 def _title(claim: Claim) -> str:
     return f"proof of {claim.layer.digest.short}"
 
@@ -157,10 +146,8 @@ def _prove(connection: Connection, claim: Claim, slot: int) -> LayerProof:
 
 def _prove_once(client: RepositoryClient, claim: Claim, slot: int) -> LayerProof:
     digest = claim.layer.digest
-    try:
+    with about(f"layer {digest}", VerificationFailed):
         layout = Layout.of(claim.layer)
-    except VerificationFailed as error:
-        raise VerificationFailed(f"layer {digest}: {error}") from None
     with (
         _fetched(client, digest, layout.toc) as toc,
         _fetched(client, digest, layout.tar_split) as tar_split,

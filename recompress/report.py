@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,10 +15,17 @@ from rich.table import Table
 from rich.text import Text
 
 from recompress.errors import VerificationFailed
+from recompress.image import Image
 from recompress.layer import LayerProof
 from recompress.manifest import Compression, Descriptor, Platform
-from recompress.plan import Image
 from recompress.reference import Digest, Reference
+
+
+class Output(StrEnum):
+    """How a report is printed."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class Action(StrEnum):
@@ -45,7 +51,7 @@ class LayerReport:
     seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
     """The outcome of `recompress run`; `verified` is what was proven: content, or structure alone."""
 
@@ -307,25 +313,6 @@ class IndexReport:
         return table
 
 
-class Warnings(logging.Handler):
-    """Gathers the warnings that are logged while it is open, so that the report has them too."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the text of a warning."""
-        self.texts.append(record.getMessage())
-
-    def __enter__(self) -> Warnings:
-        logging.getLogger("recompress").addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("recompress").removeHandler(self)
-
-
 def compression(layer: Descriptor) -> str:
     """How a layer is packed, in a word; its media type where that is not known."""
     return str(layer.compression or layer.media_type)
@@ -341,9 +328,9 @@ class Report(Protocol):
         """The report for people."""
 
 
-def show(report: Report, output: str) -> None:
-    """Print a report on stdout, as `text` or `json`."""
-    if output == "json":
+def show(report: Report, output: Output) -> None:
+    """Print a report on stdout."""
+    if output is Output.JSON:
         print(report.as_json())
         return
     console = Console()

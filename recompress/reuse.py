@@ -12,14 +12,26 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from recompress import plan
-from recompress.blobcache import Offer
 from recompress.errors import NotFound, RecompressError, Unsupported
-from recompress.manifest import Compression, Index, Manifest, Platform, parse_config
-from recompress.plan import Image
-from recompress.reference import Digest, Reference, is_tag
+from recompress.image import Image
+from recompress.manifest import Compression, Descriptor, Index, Manifest, Platform, parse_config
+from recompress.reference import Digest, Reference, Repository, is_tag
 from recompress.registry import RepositoryClient
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A zstd:chunked layer that exists in `repository` and stands for a diff_id.
+
+    `origin` names the image that it was found in, for the report.
+    """
+
+    diff_id: Digest
+    layer: Descriptor
+    repository: Repository
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +80,7 @@ def _offers(place: Place, platform: Platform) -> Iterator[Offer]:
         config = parse_config(place.client.config(manifest.config))
         if len(config.diff_ids) != len(manifest.layers):
             raise Unsupported("its config does not list as many diff_ids as there are layers")
-        for diff_id, layer in zip(config.diff_ids, manifest.layers, strict=True):
+        for diff_id, layer in Image(place.reference, manifest, config).layers:
             if layer.compression is Compression.ZSTD_CHUNKED:
                 yield Offer(diff_id, layer, place.client.repository, str(place.reference))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from recompress.errors import Unsupported, VerificationFailed
+from recompress.errors import Unsupported, VerificationFailed, about
+from recompress.image import Image
 from recompress.manifest import (
     Config,
     Descriptor,
@@ -15,7 +16,7 @@ from recompress.manifest import (
     parse_config,
     parse_manifest,
 )
-from recompress.reference import Digest
+from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, Served
 
 _OCI_TYPES: Mapping[str, str] = {
@@ -60,40 +61,36 @@ def push_oci(client: RepositoryClient, source: Manifest) -> Digest:
 def read_back(client: RepositoryClient, digest: Digest) -> Manifest:
     """The image manifest that was pushed; VerificationFailed where it is none."""
     served = client.manifest(digest)
-    try:
+    with about(f"{client.repository}@{digest}, which was just pushed", Unsupported, VerificationFailed):
         manifest = parse_manifest(served.content, served.content_type)
-    except Unsupported as error:
-        raise VerificationFailed(f"{client.repository}@{digest}, which was just pushed: {error}") from None
     if isinstance(manifest, Index):
         raise VerificationFailed(f"{client.repository}@{digest}, which was just pushed, is an index")
     return manifest
 
 
-def with_config(client: RepositoryClient, pushed: Manifest, config: Config) -> Manifest:
-    """The pushed manifest if it has this config, else one that has, pushed by its digest.
+def with_config(client: RepositoryClient, pushed: Manifest, config: Config) -> Image:
+    """The image of the pushed manifest if it has this config, else of one that has, pushed by its digest.
 
     For a Docker v2s2 source skopeo writes a config of its own, without Healthcheck, OnBuild and
     Shell, so that the image ID changes. OCI does not forbid these fields: the original bytes are
     as good a config of an OCI manifest.
     """
-    if pushed.config.digest == config.digest:
-        return pushed
-    try:
-        rewritten = parse_config(client.config(pushed.config))
-    except Unsupported as error:
-        raise VerificationFailed(f"{client.repository}@{pushed.digest}, just pushed: {error}") from None
-    if rewritten.diff_ids != config.diff_ids:
-        # Seen here, because it is not to be seen any more once the config is put right.
-        raise VerificationFailed(
-            f"skopeo pushed {client.repository}@{pushed.digest} with other diff_ids than those of its source"
-        )
-    client.put_config(config.content)
-    document = json.loads(pushed.content)
-    document["config"] = _as_oci(Descriptor(MediaType.OCI_CONFIG, config.digest, len(config.content)))
-    content = json.dumps(document, separators=(",", ":")).encode()
-    digest = Digest.of(content)
-    client.put_manifest(digest, Served(content, MediaType.OCI_MANIFEST))
-    return read_back(client, digest)
+    if pushed.config.digest != config.digest:
+        with about(f"{client.repository}@{pushed.digest}, just pushed", Unsupported, VerificationFailed):
+            rewritten = parse_config(client.config(pushed.config))
+        if rewritten.diff_ids != config.diff_ids:
+            # Seen here, because it is not to be seen any more once the config is put right.
+            raise VerificationFailed(
+                f"skopeo pushed {client.repository}@{pushed.digest} with other diff_ids than its source has"
+            )
+        client.put_config(config.content)
+        document = json.loads(pushed.content)
+        document["config"] = _as_oci(Descriptor(MediaType.OCI_CONFIG, config.digest, len(config.content)))
+        content = json.dumps(document, separators=(",", ":")).encode()
+        digest = Digest.of(content)
+        client.put_manifest(digest, Served(content, MediaType.OCI_MANIFEST))
+        pushed = read_back(client, digest)
+    return Image(Reference(client.repository, None, pushed.digest), pushed, config)
 
 
 def _as_oci(blob: Descriptor) -> dict[str, str | int]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from recompress.errors import RecompressError, VerificationFailed
+from recompress.errors import RecompressError, VerificationFailed, about
+from recompress.image import Image
 from recompress.layer import LayerProof, Layout
 from recompress.manifest import (
     CHUNKED_ANNOTATIONS,
@@ -19,7 +20,6 @@ from recompress.manifest import (
     Manifest,
     MediaType,
 )
-from recompress.plan import Image
 from recompress.progress import Reporter
 from recompress.proving import Claim, Provers
 from recompress.registry import Connection, RepositoryClient
@@ -35,12 +35,12 @@ def compare(
     failures: list[str] = []
     with connection.client(result.reference.repository) as client:
         try:
-            structure(client, source.manifest, source.config, result.manifest, jobs)
+            structure(client, source, result, jobs)
         except VerificationFailed as error:
             failures.append(str(error))
     claims = [
         Claim(result.reference.repository, layer, diff_id)
-        for diff_id, layer in zip(source.config.diff_ids, result.manifest.layers, strict=False)
+        for diff_id, layer in result.layers
         if layer.compression is Compression.ZSTD_CHUNKED
     ]
     reporter.step(f"verifying the content of {len(claims)} layers")
@@ -56,7 +56,7 @@ def _verdict(claim: Claim, outcome: LayerProof | RecompressError) -> LayerVerdic
     return LayerVerdict(claim.diff_id, claim.layer, outcome)
 
 
-def structure(client: RepositoryClient, source: Manifest, config: Config, twin: Manifest, jobs: int) -> None:
+def structure(client: RepositoryClient, source: Image, twin: Image, jobs: int) -> None:
     """Prove the structure of `twin`, in the repository of `client`, against its source.
 
     Every layer is zstd:chunked with all annotations, there are as many as the source has and as
@@ -64,16 +64,17 @@ def structure(client: RepositoryClient, source: Manifest, config: Config, twin: 
     is lost, and the table of contents of every layer, fetched as a client that pulls partially
     fetches it, has the checksum that its annotation says.
     """
-    _same_shape(source, twin, config)
-    _same_config(client, config, twin)
-    for name, value in source.annotations.items():
-        if twin.annotations.get(name) != value:
+    _same_shape(source.manifest, twin.manifest, source.config)
+    _same_config(client, source.config, twin.manifest)
+    annotations = twin.manifest.annotations
+    for name, value in source.manifest.annotations.items():
+        if annotations.get(name) != value:
             raise VerificationFailed(
                 f"the annotation {name!r} of the source, {value!r:.200}, "
-                f"is {twin.annotations.get(name)!r:.200} in the twin {twin.digest}"
+                f"is {annotations.get(name)!r:.200} in the twin {twin.digest}"
             )
     with ThreadPoolExecutor(jobs) as pool:
-        honoured = list(pool.map(lambda layer: _toc_has_its_checksum(client, layer), twin.layers))
+        honoured = list(pool.map(lambda layer: _toc_has_its_checksum(client, layer), twin.manifest.layers))
     if not all(honoured):
         log.warning(
             "the registry %s ignores HTTP Range requests: clients cannot pull parts of layers from it, "
@@ -114,10 +115,8 @@ def _same_config(client: RepositoryClient, config: Config, twin: Manifest) -> No
 
 def _toc_has_its_checksum(client: RepositoryClient, layer: Descriptor) -> bool:
     """Raise VerificationFailed unless it has; returns whether the registry honoured the range."""
-    try:
+    with about(f"layer {layer.digest}", VerificationFailed):
         layout = Layout.of(layer)
-    except VerificationFailed as error:
-        raise VerificationFailed(f"layer {layer.digest}: {error}") from None
     found, honoured = client.blob_range_sha256(layer.digest, layout.toc.offset, layout.toc.length)
     if found != layout.toc_checksum:
         raise VerificationFailed(

@@ -23,12 +23,12 @@ from recompress.errors import (
     UsageError,
     VerificationFailed,
 )
-from recompress.limits import Terminated
 from recompress.manifest import Platform
 from recompress.reference import Digest, Reference
 from recompress.registry.transport import Tls
 from recompress.report import RunReport
 from recompress.run import RunOptions
+from recompress.signals import Terminated
 
 DIGEST = Digest.of(b"source")
 IMAGE = f"quay.io/org/app:1@{DIGEST}"

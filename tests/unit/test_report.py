@@ -5,6 +5,8 @@ import logging
 
 import pytest
 
+from recompress.image import Image
+from recompress.log import Warnings
 from recompress.manifest import (
     Compression,
     Descriptor,
@@ -14,15 +16,14 @@ from recompress.manifest import (
     parse_config,
     parse_manifest,
 )
-from recompress.plan import Image
 from recompress.reference import Digest, Reference
 from recompress.report import (
     Action,
     InspectedImage,
     InspectReport,
     LayerReport,
+    Output,
     RunReport,
-    Warnings,
     compression,
     show,
 )
@@ -65,11 +66,19 @@ def report(*warnings: str) -> RunReport:
         ),
     )
     twin = Reference(SOURCE.repository, "a-tag", TWIN_DIGEST)
-    return RunReport(image(), twin, layers, 15.04, {"IMAGE_DIGEST": str(TWIN_DIGEST)}, warnings, "content")
+    return RunReport(
+        source=image(),
+        twin=twin,
+        layers=layers,
+        seconds=15.04,
+        results={"IMAGE_DIGEST": str(TWIN_DIGEST)},
+        warnings=warnings,
+        verified="content",
+    )
 
 
 def shown(capsys: pytest.CaptureFixture[str], output: str, *warnings: str) -> str:
-    show(report(*warnings), output)
+    show(report(*warnings), Output(output))
     captured = capsys.readouterr()
     assert captured.err == ""
     return captured.out
@@ -132,8 +141,16 @@ def test_a_source_that_is_its_own_twin_is_reported_as_nothing_done(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     same = image()
-    unchanged = RunReport(same, same.reference, (), 0.1, {}, (), "content")
-    show(unchanged, "text")
+    unchanged = RunReport(
+        source=same,
+        twin=same.reference,
+        layers=(),
+        seconds=0.1,
+        results={},
+        warnings=(),
+        verified="content",
+    )
+    show(unchanged, Output.TEXT)
     assert "already zstd:chunked, nothing was pushed" in capsys.readouterr().out
     assert json.loads(unchanged.as_json())["outcome"] == "already zstd:chunked"
 
@@ -143,7 +160,7 @@ def test_inspect_shows_a_section_per_manifest(capsys: pytest.CaptureFixture[str]
     amd64 = InspectedImage(Digest.of(b"1"), MediaType.OCI_MANIFEST, Platform("linux", "amd64"), layers)
     other = InspectedImage(Digest.of(b"2"), MediaType.OCI_MANIFEST, None, (), "attestation")
     inspected = InspectReport(SOURCE, True, (amd64, other))
-    show(inspected, "text")
+    show(inspected, Output.TEXT)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["│", "linux/amd64", "│", Digest.of(b"1").short, "│", layers[0].digest.short, "│",
             "gzip", "│", "no", "│", "1.0", "kB", "│"] in lines  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 
 from recompress import verify
 from recompress.errors import NotFound, VerificationFailed
+from recompress.image import Image
 from recompress.manifest import (
     CHUNKED_ANNOTATIONS,
     TOC_CHECKSUM,
@@ -22,7 +23,7 @@ from recompress.manifest import (
     parse_config,
     parse_manifest,
 )
-from recompress.reference import Digest
+from recompress.reference import Digest, Reference
 from recompress.registry.client import RepositoryClient
 from tests import images
 from tests.fake_registry import FakeRegistry
@@ -35,6 +36,9 @@ CONFIG = images.config([layer["diffId"] for layer in LAYERS])
 ANNOTATIONS = {"example.key": "value", "example.other": "ü"}
 
 Change = Callable[[dict[str, Any]], None]
+
+
+REFERENCE = Reference.parse("quay.io/org/app@sha256:" + 64 * "0")
 
 
 def document() -> dict[str, Any]:
@@ -67,7 +71,9 @@ def prove(registry: FakeRegistry, client: RepositoryClient) -> Callable[..., Non
         twin = document()
         change(twin)
         content = json.dumps(twin).encode()
-        verify.structure(client, source(), config or parse_config(CONFIG), parsed(content), 2)
+        own = config or parse_config(CONFIG)
+        gzip, result = (Image(REFERENCE, manifest, own) for manifest in (source(), parsed(content)))
+        verify.structure(client, gzip, result, 2)
 
     return call
 

@@ -1,0 +1,39 @@
+"""Where log records go: to stderr, and warnings into the report as well."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+
+def to_stderr(debug: bool) -> None:
+    """Log to stderr: warnings, and with `debug` everything."""
+    logging.basicConfig(handlers=[_StderrHandler()], format="%(levelname)s: %(message)s", force=True)
+    if debug:
+        logging.getLogger("recompress").setLevel(logging.DEBUG)
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to whatever stderr is at the moment: live bars put their own in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+class Warnings(logging.Handler):
+    """Gathers the warnings that are logged while it is open, so that the report has them too."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the text of a warning."""
+        self.texts.append(record.getMessage())
+
+    def __enter__(self) -> Warnings:
+        logging.getLogger("recompress").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("recompress").removeHandler(self)

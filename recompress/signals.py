@@ -1,0 +1,49 @@
+"""How a run ends early: by a signal, or by its deadline. Both arrive as exceptions in the main thread."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from recompress.errors import TimedOut
+
+
+class Terminated(BaseException):
+    """SIGTERM: Tekton cancels a TaskRun, Kubernetes evicts a pod. Not an Exception, so that no
+    step takes it for a failure of its own; what is open is closed on the way out."""
+
+
+@contextmanager
+def ended_by_signal_or_deadline(seconds: float | None) -> Iterator[None]:
+    """Raise in the main thread: Terminated on SIGTERM, KeyboardInterrupt on SIGINT, TimedOut in the end."""
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        # Once is enough: a second signal must not interrupt the cleaning up.
+        too_late_to_end()
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+    def on_alarm(_number: int, _frame: FrameType | None) -> None:
+        raise TimedOut(f"the run did not end within {seconds:g} s: raise --timeout or --jobs")
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds or 0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if signal.getsignal(signal.SIGINT) is on_signal:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def too_late_to_end() -> None:
+    """From here on neither a signal nor the deadline ends the run: what is left takes a moment.
+
+    Once results are written, nothing but success may be told.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 0)
