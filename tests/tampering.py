@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from recompress.layer.compat import zstd
-from recompress.layer.crc64 import crc64
 from recompress.layer.layout import Layout, Section
-from recompress.layer.proof import LayerProof, prove_layer
+from recompress.layer.proof import LayerProof, crc64, prove_layer
 from recompress.manifest import TARSPLIT_POSITION, TOC_CHECKSUM, TOC_POSITION, Descriptor
 from recompress.reference import Digest
 
@@ -125,7 +124,7 @@ class Layer:
         """Change the content in stream, table and tar-split data alike."""
         self.frames[self.content(name)] = content
         self.entry(name)["digest"] = str(Digest.of(content))
-        self.line(name)["payload"] = encoded(crc64(content).to_bytes(8, "big"))
+        self.line(name)["payload"] = encoded(crc64(content, 0).to_bytes(8, "big"))
 
     def replace_header(self, name: str, old: bytes, new: bytes) -> None:
         """Change bytes of a header in the stream and the tar-split data, with its checksum."""

@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import anycrc  # type: ignore[import-untyped]
+
 from recompress.errors import VerificationFailed
 from recompress.layer.attributes import compare_attributes
-from recompress.layer.crc64 import crc64
 from recompress.layer.frames import PIECE, Blob, Frames, decompressed
 from recompress.layer.layout import Layout, Section
 from recompress.layer.tarsplit import TarSplit
@@ -29,6 +30,10 @@ from recompress.reference import Digest
 
 MAX_UNCOMPRESSED = 2**40
 """The most bytes that a layer may decompress to, where the caller knows no better limit."""
+
+crc64: Callable[[bytes, int], int] = anycrc.Model("CRC64-GO-ISO").calc
+"""`crc64(data, before)`: the checksum that tar-split keeps of each file (tar/storage.CRCTable).
+`before` is that of the bytes that come before `data`, 0 where there are none."""
 
 _EMPTY = str(Digest.of(b""))
 _OFFSET = TocEntry._fields.index("offset")
