@@ -1,0 +1,62 @@
+"""Which host is spoken to, and which certificates are trusted."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import httpx
+import pytest
+
+from recompress.errors import Unavailable, UsageError
+from recompress.reference import Repository
+from recompress.registry.client import RepositoryClient
+from recompress.registry.credentials import Credentials
+from recompress.registry.transport import Tls, ssl_context
+from tests.http_server import serving
+from tests.unit.registry.answering import MANIFEST, OK, TAG
+
+
+def test_docker_hub_is_spoken_to_at_its_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, stream=httpx.ByteStream(MANIFEST))
+
+    real = httpx.Client
+
+    def offline(**options: object) -> httpx.Client:
+        return real(**{**options, "transport": httpx.MockTransport(handler)})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(httpx, "Client", offline)
+    for name in ("docker.io", "index.docker.io"):
+        with RepositoryClient(Repository(name, "library/busybox"), Credentials(), Tls(), 1) as client:
+            client.manifest(TAG)
+    assert set(asked) == {"https://registry-1.docker.io/v2/library/busybox/manifests/1"}
+
+
+def test_a_plain_http_registry_is_told_apart_and_the_way_out_named() -> None:
+    with serving(lambda _: OK) as server:
+        with RepositoryClient(Repository(server.host, "app"), Credentials(), Tls(), 3) as client:
+            with pytest.raises(Unavailable, match=r"no TLS connection.*--no-tls-verify") as raised:
+                client.manifest(TAG)
+    assert not raised.value.temporary
+
+
+def test_certificates_are_verified_unless_told_otherwise() -> None:
+    assert ssl_context(Tls()).verify_mode is ssl.CERT_REQUIRED
+    assert ssl_context(Tls(verify=False)).verify_mode is ssl.CERT_NONE
+
+
+def test_a_ca_file_without_certificates_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(UsageError, match=r"the CA file .*ca\.pem cannot be read or holds no certificates"):
+        ssl_context(Tls(ca_files=(tmp_path / "ca.pem",)))
+
+
+def test_a_file_of_certificates_that_holds_none_is_a_usage_error(tmp_path: Path) -> None:
+    file = tmp_path / "ca.crt"
+    file.write_text("no certificate")
+    with pytest.raises(UsageError, match=f"{file} cannot be read or holds no certificates"):
+        RepositoryClient(Repository("quay.io", "app"), Credentials(), Tls(ca_files=(file,)), 1)

@@ -1,0 +1,108 @@
+"""What is tried again, how often, and how long is waited before that."""
+
+from __future__ import annotations
+
+import logging
+import time
+from email.utils import formatdate
+
+import pytest
+
+from recompress.errors import Unavailable
+from recompress.reference import Digest, Repository
+from recompress.registry.client import RepositoryClient
+from recompress.registry.credentials import Credentials
+from recompress.registry.transport import Tls, retrying
+from tests.fake_registry import error_answer
+from tests.http_server import Answer, in_turn, serving
+from tests.unit.registry.answering import BLOB, BUSY, MANIFEST, OK, TAG, answering
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_a_temporary_failure_is_tried_again_until_it_is_over(status: int, waits: list[float]) -> None:
+    failure = error_answer(status, "CODE", "message")
+    with answering(in_turn(failure, failure, OK)) as (client, server):
+        assert client.manifest(TAG).content == MANIFEST
+        assert len(server.asked("GET", "/manifests/")) == 3
+    assert len(waits) == 2
+
+
+def test_a_connection_that_breaks_in_the_middle_is_tried_again(waits: list[float]) -> None:
+    broken = Answer(200, MANIFEST, cut=5)
+    with answering(in_turn(broken, OK)) as (client, _):
+        assert client.manifest(TAG).content == MANIFEST
+    assert len(waits) == 1
+
+
+def test_a_part_that_ends_too_early_is_asked_for_again(waits: list[float]) -> None:
+    span = {"Content-Range": "bytes 0-9/1024"}
+    short = Answer(206, BLOB[:5], span)
+    with answering(in_turn(short, Answer(206, BLOB[:10], span))) as (client, _):
+        assert client.blob_range_sha256(Digest.of(BLOB), 0, 10) == (Digest.of(BLOB[:10]), True)
+    assert len(waits) == 1
+
+
+def test_a_registry_that_is_down_is_tried_again_and_then_named(waits: list[float]) -> None:
+    with serving(lambda _: OK) as server:
+        host = server.host
+    with RepositoryClient(Repository(host, "app"), Credentials(), Tls(), 3) as client:
+        with pytest.raises(Unavailable, match=f"did not answer: .*https://{host}/v2/app/manifests/1"):
+            client.manifest(TAG)
+    assert len(waits) == 2
+
+
+def test_after_the_last_try_the_registrys_own_words_are_told(waits: list[float]) -> None:
+    with answering(lambda _: BUSY, attempts=4) as (client, server):
+        with pytest.raises(Unavailable, match="503 UNAVAILABLE come back later"):
+            client.manifest(TAG)
+        assert len(server.asked("GET", "/manifests/")) == 4
+    assert len(waits) == 3
+
+
+def test_with_one_attempt_nothing_is_tried_again(waits: list[float]) -> None:
+    with answering(lambda _: BUSY, attempts=1) as (client, _):
+        with pytest.raises(Unavailable):
+            client.manifest(TAG)
+    assert waits == []
+
+
+def test_every_wait_is_told_with_its_reason(waits: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING), answering(in_turn(BUSY, OK)) as (client, _):
+        client.manifest(TAG)
+    assert "503 UNAVAILABLE come back later" in caplog.text
+    assert f"try 2 of 3 in {waits[0]:.1f} s" in caplog.text
+
+
+def test_waits_grow_and_are_not_all_the_same(waits: list[float]) -> None:
+    def fail() -> None:
+        raise Unavailable("busy", temporary=True)
+
+    for _ in range(30):
+        with pytest.raises(Unavailable):
+            retrying(8)(fail)
+    by_try = [waits[number::7] for number in range(7)]
+    assert [max(group) <= 0.5 * 2**number for number, group in enumerate(by_try)] == [True] * 7
+    assert sum(by_try[-1]) > sum(by_try[0])
+    assert len(set(by_try[-1])) > 1
+
+
+def test_a_registry_that_says_when_to_come_back_is_left_alone_so_long(waits: list[float]) -> None:
+    failure = error_answer(429, "TOOMANYREQUESTS", "slow down", **{"Retry-After": "17"})
+    with answering(in_turn(failure, OK)) as (client, _):
+        assert client.manifest(TAG).content == MANIFEST
+    assert waits == [17.0]
+
+
+def test_a_date_to_come_back_is_understood_as_well(waits: list[float]) -> None:
+    at = formatdate(time.time() + 30, usegmt=True)
+    with answering(in_turn(error_answer(503, "X", "x", **{"Retry-After": at}), OK)) as (client, _):
+        client.manifest(TAG)
+    assert 20 < waits[0] <= 30
+
+
+@pytest.mark.parametrize("value", ["soon", "-5", "1.5", "Thu, 99 Nov 2025 00:00:00 GMT", ""])
+def test_a_time_to_come_back_that_is_none_is_ignored(value: str, waits: list[float]) -> None:
+    failure = error_answer(503, "X", "x", **{"Retry-After": value})
+    with answering(in_turn(failure, OK)) as (client, _):
+        assert client.manifest(TAG).content == MANIFEST
+    assert len(waits) == 1

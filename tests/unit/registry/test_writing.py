@@ -1,0 +1,108 @@
+"""Pushing manifests and configs, and asking whether that is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from recompress.errors import Refused, TimedOut, Unavailable
+from recompress.manifest import MediaType
+from recompress.reference import Digest
+from recompress.registry.client import RepositoryClient, Served
+from tests.fake_registry import FakeRegistry, error_answer
+from tests.http_server import Answer
+from tests.unit.registry.answering import BLOB, BUSY, MANIFEST, TAG, Uploads, answering
+
+
+def test_a_manifest_is_pushed_under_its_tag_with_its_media_type() -> None:
+    uploads = Uploads()
+    with answering(uploads) as (client, _):
+        client.put_manifest(TAG, Served(MANIFEST, MediaType.OCI_MANIFEST))
+    assert uploads.put == {"/v2/app/manifests/1": (MediaType.OCI_MANIFEST, MANIFEST)}
+
+
+def test_pushing_is_tried_again_with_the_whole_body(waits: list[float]) -> None:
+    uploads = Uploads()
+    uploads.first["PUT"] = BUSY
+    with answering(uploads) as (client, _):
+        client.put_manifest(TAG, Served(MANIFEST, MediaType.OCI_MANIFEST))
+    assert uploads.put == {"/v2/app/manifests/1": (MediaType.OCI_MANIFEST, MANIFEST)}
+    assert len(waits) == 1
+
+
+def test_a_registry_that_says_the_digest_of_a_manifest_is_wrong_is_asked_again(waits: list[float]) -> None:
+    # It is that of the bytes. CNCF Distribution says so while somebody else writes a link to a layer.
+    uploads = Uploads()
+    uploads.first["PUT"] = error_answer(400, "DIGEST_INVALID", "provided digest did not match")
+    with answering(uploads) as (client, _):
+        client.put_manifest(TAG, Served(MANIFEST, MediaType.OCI_MANIFEST))
+    assert uploads.put == {"/v2/app/manifests/1": (MediaType.OCI_MANIFEST, MANIFEST)}
+    assert len(waits) == 1
+
+
+def test_a_manifest_that_the_registry_does_not_take_is_not_pushed_again(waits: list[float]) -> None:
+    uploads = Uploads()
+    uploads.first["PUT"] = error_answer(400, "MANIFEST_INVALID", "manifest invalid")
+    with answering(uploads) as (client, _):
+        with pytest.raises(Unavailable, match="400 MANIFEST_INVALID manifest invalid"):
+            client.put_manifest(TAG, Served(MANIFEST, MediaType.OCI_MANIFEST))
+    assert waits == []
+
+
+def test_a_config_is_uploaded_to_where_the_registry_says_with_its_state() -> None:
+    uploads = Uploads()
+    with answering(uploads) as (client, _):
+        client.put_config(BLOB)
+    digest = str(Digest.of(BLOB)).replace(":", "%3A")
+    assert uploads.put == {
+        f"/v2/app/blobs/uploads/1?state=a%2Fb&digest={digest}": ("application/octet-stream", BLOB)
+    }
+
+
+def test_a_config_that_is_there_is_not_uploaded(client: RepositoryClient, registry: FakeRegistry) -> None:
+    registry.blobs[str(Digest.of(BLOB))] = BLOB
+    client.put_config(BLOB)
+    assert registry.server.asked("POST") == []
+
+
+def test_permission_to_push_is_asked_for_by_an_upload_that_is_given_up() -> None:
+    with answering(Uploads()) as (client, server):
+        client.check_push()
+        assert [r.method for r in server.requests if "uploads" in r.target] == ["POST", "DELETE"]
+        assert server.requests[-1].target == "/v2/app/blobs/uploads/1?state=a%2Fb"
+
+
+def test_without_permission_to_push_the_repository_is_named() -> None:
+    uploads = Uploads()
+    uploads.first["POST"] = error_answer(403, "DENIED", "read only")
+    with answering(uploads) as (client, server):
+        with pytest.raises(Refused, match=f"refused access to {server.host}/app: .*403 DENIED read only"):
+            client.check_push()
+
+
+def test_an_upload_that_cannot_be_given_up_is_no_reason_to_stop() -> None:
+    uploads = Uploads()
+    uploads.first["DELETE"] = Answer(405)
+    with answering(uploads) as (client, _):
+        client.check_push()
+
+
+def test_the_end_of_the_time_is_not_taken_for_an_upload_that_cannot_be_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with answering(Uploads()) as (client, _):
+        send = client._send
+
+        @contextmanager
+        def late(method: str, path: str | httpx.URL) -> Iterator[httpx.Response]:
+            if method == "DELETE":
+                raise TimedOut("late")
+            with send(method, path) as response:
+                yield response
+
+        monkeypatch.setattr(client, "_send", late)
+        with pytest.raises(TimedOut):
+            client.check_push()
