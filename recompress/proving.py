@@ -141,7 +141,7 @@ def _start_worker(parent: int) -> None:
 
 def _prove(connection: Connection, claim: Claim, slot: int) -> LayerProof:
     with connection.client(claim.repository) as client:
-        return retrying(connection.attempts)(_prove_once, client, claim, slot)
+        return retrying(connection.attempts, lambda: _prove_once(client, claim, slot))
 
 
 def _prove_once(client: RepositoryClient, claim: Claim, slot: int) -> LayerProof:

@@ -202,14 +202,14 @@ class _Run:
             except skopeo.SkopeoFailed as error:
                 log.debug("%s", error)
                 # What stands in the way is asked of the registry: its answers have status codes,
-                # skopeo's words have none.
+                # skopeo's words have none. A question that used up its tries ends this, too.
                 plan.read(self.source_client, source.digest, source.reference)
                 for layer in source.manifest.layers:
                     self.source_client.stat_blob(layer.digest)
                 self.destination.check_push()
                 raise
 
-        return retrying(self.connection.attempts)(attempt)
+        return retrying(self.connection.attempts, attempt)
 
     def _prove(self, client: RepositoryClient, result: Image, proven: Mapping[Digest, Offer]) -> None:
         """Raise VerificationFailed unless `result` holds exactly the source's image.

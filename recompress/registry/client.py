@@ -2,11 +2,12 @@
 
 Nothing that comes back is believed: sizes are bounded, and what has a digest is hashed and
 compared before anybody sees it. Temporary failures are tried again here, so that no caller has
-to think of them.
+to think of them, except one that reads a stream (`blob`, `blob_range`).
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import re
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import httpx
 
@@ -40,6 +41,7 @@ _ACCEPT = ", ".join(
 _CHUNK_BYTES = 256 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
 _HOSTS = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -65,11 +67,28 @@ class Served:
     content_type: str
 
 
+def _retried(
+    method: Callable[Concatenate[RepositoryClient, P], T],
+) -> Callable[Concatenate[RepositoryClient, P], T]:
+    """Make a method one operation: after a temporary failure all of it is done again.
+
+    Such a method calls no other one, so that tries are counted once: what two of them share has an
+    underscore and no tries of its own.
+    """
+
+    @functools.wraps(method)
+    def operation(client: RepositoryClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return retrying(client._attempts, lambda: method(client, *args, **kwargs))
+
+    return operation
+
+
 class RepositoryClient:
     """Reads from and writes to one repository, with the credentials for it.
 
     Every method raises Refused, NotFound or Unavailable as the registry answers; reading also
-    raises VerificationFailed where the bytes are not what their digest says.
+    raises VerificationFailed where the bytes are not what their digest says. Only the
+    streams raise an Unavailable that is `temporary`: everything else was tried `attempts` times.
     """
 
     def __init__(self, repository: Repository, found: Credentials, tls: Tls, attempts: int) -> None:
@@ -90,21 +109,20 @@ class RepositoryClient:
 
     # Manifests
 
+    @_retried
     def manifest(self, selector: str | Digest) -> Served:
         """Read a manifest by digest (its bytes are hashed and compared) or by tag."""
-
-        def read() -> Served:
-            with self._send("GET", f"manifests/{selector}", headers={"Accept": _ACCEPT}) as response:
-                content = _body(response, MAX_MANIFEST_BYTES)
-            return Served(content, response.headers.get("Content-Type", ""))
-
-        served = self._retry(read)
+        with self._send("GET", f"manifests/{selector}", headers={"Accept": _ACCEPT}) as response:
+            content = _body(response, MAX_MANIFEST_BYTES)
         if isinstance(selector, Digest):
-            _compare(served.content, selector, f"the manifest {self.repository}@{selector}")
-        return served
+            _compare(content, selector, f"the manifest {self.repository}@{selector}")
+        return Served(content, response.headers.get("Content-Type", ""))
 
     def tag(self, tag: str, served: Served) -> None:
-        """Put a tag on a manifest. Where tags are immutable, it may be there already."""
+        """Put a tag on a manifest. Where tags are immutable, it may be there already.
+
+        That is seen by reading it when pushing failed: two operations, each with its own tries.
+        """
         try:
             self.put_manifest(tag, served)
         except Unavailable as error:
@@ -115,30 +133,24 @@ class RepositoryClient:
             if not is_there:
                 raise error
 
+    @_retried
     def put_manifest(self, selector: str | Digest, served: Served) -> None:
         """Push a manifest under a digest or a tag."""
-
-        def push() -> None:
-            headers = {"Content-Type": served.content_type}
-            with self._send("PUT", f"manifests/{selector}", content=served.content, headers=headers):
-                pass
-
-        self._retry(push)
+        headers = {"Content-Type": served.content_type}
+        with self._send("PUT", f"manifests/{selector}", content=served.content, headers=headers):
+            pass
 
     # Blobs
 
+    @_retried
     def config(self, descriptor: Descriptor) -> bytes:
         """Read a config blob: its size and its digest are compared with the descriptor."""
         if descriptor.size > MAX_CONFIG_BYTES:
             raise VerificationFailed(
                 f"the config {descriptor.digest} claims {descriptor.size} bytes, more than any config has"
             )
-
-        def read() -> bytes:
-            with self._send("GET", f"blobs/{descriptor.digest}") as response:
-                return _body(response, descriptor.size)
-
-        content = self._retry(read)
+        with self._send("GET", f"blobs/{descriptor.digest}") as response:
+            content = _body(response, descriptor.size)
         _compare(content, descriptor.digest, f"the config {self.repository}@{descriptor.digest}")
         return content
 
@@ -148,17 +160,14 @@ class RepositoryClient:
         with self._send("GET", f"blobs/{digest}") as response:
             yield _stream(response)
 
+    @_retried
     def blob_range_sha256(self, digest: Digest, offset: int, length: int) -> tuple[Digest, bool]:
         """The sha256 of a part of a blob, and whether the registry served just that part."""
-
-        def read() -> tuple[Digest, bool]:
-            hasher = hashlib.sha256()
-            with self.blob_range(digest, offset, length) as (chunks, is_partial):
-                for chunk in chunks:
-                    hasher.update(chunk)
-            return Digest(hasher.hexdigest()), is_partial
-
-        return self._retry(read)
+        hasher = hashlib.sha256()
+        with self.blob_range(digest, offset, length) as (chunks, is_partial):
+            for chunk in chunks:
+                hasher.update(chunk)
+        return Digest(hasher.hexdigest()), is_partial
 
     @contextmanager
     def blob_range(self, digest: Digest, offset: int, length: int) -> Iterator[tuple[Iterator[bytes], bool]]:
@@ -174,47 +183,34 @@ class RepositoryClient:
                 _check_content_range(response, offset, length)
             yield _cut(_stream(response), 0 if is_partial else offset, length), is_partial
 
+    @_retried
     def stat_blob(self, digest: Digest) -> None:
         """Raise NotFound unless the repository has this blob."""
+        self._stat_blob(digest)
 
-        def look() -> None:
-            with self._send("HEAD", f"blobs/{digest}"):
-                pass
-
-        self._retry(look)
-
+    @_retried
     def put_config(self, content: bytes) -> None:
         """Push a config blob, in one request, where it is not there yet."""
         digest = Digest.of(content)
+        with suppress(NotFound):
+            self._stat_blob(digest)
+            return
+        target = self._begin_upload().copy_merge_params({"digest": str(digest)})
+        headers = {"Content-Type": "application/octet-stream"}
+        try:
+            with self._send("PUT", target, content=content, headers=headers):
+                pass
+        except NotFound as error:
+            # The registry forgot the upload; a new one is as good.
+            raise Unavailable(str(error), temporary=True) from None
 
-        def push() -> None:
-            with suppress(NotFound):
-                self.stat_blob(digest)
-                return
-            with self._send("POST", "blobs/uploads/") as response:
-                location = response.url.join(response.headers.get("Location", ""))
-            target = location.copy_merge_params({"digest": str(digest)})
-            headers = {"Content-Type": "application/octet-stream"}
-            try:
-                with self._send("PUT", target, content=content, headers=headers):
-                    pass
-            except NotFound as error:
-                # The registry forgot the upload; a new one is as good.
-                raise Unavailable(str(error), temporary=True) from None
-
-        self._retry(push)
-
+    @_retried
     def check_push(self) -> None:
         """Raise Refused unless these credentials may push, before any work is done.
 
         There is no request that only asks, so an upload is begun and given up.
         """
-
-        def ask() -> httpx.URL:
-            with self._send("POST", "blobs/uploads/") as response:
-                return response.url.join(response.headers.get("Location", ""))
-
-        location = self._retry(ask)
+        location = self._begin_upload()
         try:
             with self._send("DELETE", location):
                 pass
@@ -226,8 +222,14 @@ class RepositoryClient:
 
     # Requests
 
-    def _retry(self, operation: Callable[[], T]) -> T:
-        return retrying(self._attempts)(operation)
+    def _stat_blob(self, digest: Digest) -> None:
+        with self._send("HEAD", f"blobs/{digest}"):
+            pass
+
+    def _begin_upload(self) -> httpx.URL:
+        """Where the registry wants the bytes of a new upload."""
+        with self._send("POST", "blobs/uploads/") as response:
+            return response.url.join(response.headers.get("Location", ""))
 
     @contextmanager
     def _send(

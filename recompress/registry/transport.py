@@ -15,9 +15,10 @@ import re
 import ssl
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import tenacity
@@ -42,6 +43,8 @@ _UNTRUSTED = frozenset({18, 19, 20, 21})
 _OTHER_NAME = frozenset({62, 64})
 _OUT_OF_TIME = frozenset({9, 10})
 """OpenSSL, x509_vfy.h: the numbers of what is wrong with a certificate."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +135,12 @@ def ssl_context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-def retrying(attempts: int) -> tenacity.Retrying:
-    """Try again after temporary failures: exponential, with jitter, Retry-After obeyed."""
+def retrying(attempts: int, operation: Callable[[], T]) -> T:
+    """Call `operation`, and again after temporary failures, `attempts` times in all.
+
+    Waits between tries: exponential, with jitter, Retry-After obeyed. An Unavailable that leaves here
+    is not temporary any more, so that a caller that retries as well does not begin all the tries anew.
+    """
     backoff = tenacity.wait_random_exponential(multiplier=0.5, max=_LONGEST_BACKOFF_SECONDS)
 
     def wait(state: tenacity.RetryCallState) -> float:
@@ -146,13 +153,18 @@ def retrying(attempts: int) -> tenacity.Retrying:
         wait_seconds = state.next_action.sleep if state.next_action else 0.0
         log.warning("%s; try %d of %d in %.1f s", error, state.attempt_number + 1, attempts, wait_seconds)
 
-    return tenacity.Retrying(
+    tries = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(attempts),
         wait=wait,
         retry=tenacity.retry_if_exception(lambda e: isinstance(e, Unavailable) and e.temporary),
         before_sleep=say,
         reraise=True,
     )
+    try:
+        return tries(operation)
+    except Unavailable as error:
+        error.temporary = False
+        raise
 
 
 def redacted(url: httpx.URL) -> str:

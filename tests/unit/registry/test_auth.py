@@ -59,15 +59,16 @@ def server(tokens: TokenRegistry) -> Iterator[HttpServer]:
         yield running
 
 
-Connect = Callable[[HttpServer, Credentials], RepositoryClient]
+Connect = Callable[..., RepositoryClient]
 
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
     opened: list[RepositoryClient] = []
 
-    def make(server: HttpServer, credentials: Credentials) -> RepositoryClient:
-        opened.append(RepositoryClient(Repository(server.host, "app"), credentials, Tls(verify=False), 1))
+    def make(server: HttpServer, credentials: Credentials, attempts: int = 1) -> RepositoryClient:
+        repository = Repository(server.host, "app")
+        opened.append(RepositoryClient(repository, credentials, Tls(verify=False), attempts))
         return opened[-1]
 
     yield make
@@ -148,22 +149,22 @@ def test_a_scope_that_only_the_registry_knows_of_is_asked_for_as_well(
 
 @pytest.mark.parametrize("realm", ["http://h:port/", "/token", "file:///etc/passwd", "http://\x01/"])
 def test_a_token_server_at_no_address_is_told_and_not_tried_again(
-    server: HttpServer, tokens: TokenRegistry, connect: Connect, realm: str
+    server: HttpServer, tokens: TokenRegistry, connect: Connect, realm: str, waits: list[float]
 ) -> None:
     tokens.challenge = CHALLENGE.replace("HERE", realm)
-    with pytest.raises(Unavailable) as told:
-        connect(server, ME).manifest("1")
-    assert not told.value.temporary
+    with pytest.raises(Unavailable):
+        connect(server, ME, attempts=3).manifest("1")
+    assert waits == []
 
 
-def test_a_token_server_that_is_down_is_named(
-    server: HttpServer, tokens: TokenRegistry, connect: Connect
+def test_a_token_server_that_is_down_is_tried_again_and_then_named(
+    server: HttpServer, tokens: TokenRegistry, connect: Connect, waits: list[float]
 ) -> None:
     with serving(tokens) as down:
         tokens.challenge = CHALLENGE.replace("HERE", f"http://{down.host}/token")
-    with pytest.raises(Unavailable, match=f"did not answer.*GET http://{down.host}/token") as told:
-        connect(server, ME).manifest("1")
-    assert told.value.temporary
+    with pytest.raises(Unavailable, match=f"did not answer.*GET http://{down.host}/token"):
+        connect(server, ME, attempts=3).manifest("1")
+    assert len(waits) == 2
 
 
 def test_a_token_without_end_is_not_read_to_its_end(

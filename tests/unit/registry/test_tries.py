@@ -79,7 +79,7 @@ def test_waits_grow_and_are_not_all_the_same(waits: list[float]) -> None:
 
     for _ in range(30):
         with pytest.raises(Unavailable):
-            retrying(8)(fail)
+            retrying(8, fail)
     by_try = [waits[number::7] for number in range(7)]
     assert [max(group) <= 0.5 * 2**number for number, group in enumerate(by_try)] == [True] * 7
     assert sum(by_try[-1]) > sum(by_try[0])
