@@ -5,7 +5,17 @@ registries, images or runs. The rest of the package uses the names below and no 
 (tests/unit/test_walls.py).
 """
 
-from recompress.layer.layout import Layout, Section
-from recompress.layer.proof import MAX_UNCOMPRESSED, LayerProof, prove_layer
+from recompress.layer.layout import FOOTER_BYTES, LARGE_TOC_BYTES, Layout, Section, in_footer
+from recompress.layer.proof import MAX_UNCOMPRESSED, LayerProof, prove_layer, prove_stream
 
-__all__ = ["MAX_UNCOMPRESSED", "LayerProof", "Layout", "Section", "prove_layer"]
+__all__ = [
+    "FOOTER_BYTES",
+    "LARGE_TOC_BYTES",
+    "MAX_UNCOMPRESSED",
+    "LayerProof",
+    "Layout",
+    "Section",
+    "in_footer",
+    "prove_layer",
+    "prove_stream",
+]

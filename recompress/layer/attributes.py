@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -52,21 +53,33 @@ def compare_attributes(header: TarHeader, entry: TocEntry) -> None:
 
 def _as_in_table(header: TarHeader) -> tuple[object, ...]:
     """The header in the words of the table: minimal.NewFileMetadata."""
+    return (
+        header.type,
+        _as_go_writes(header.name),
+        _as_go_writes(header.link_name),
+        *header[3:12],
+        {_as_go_writes(name): base64.b64encode(value).decode() for name, value in header.xattrs.items()}
+        if header.xattrs
+        else {},
+    )
+
+
+def _as_go_writes(name: bytes) -> str:
+    """The name as JSON can hold it: each byte that is not UTF-8 is U+FFFD, one by one (utf8.DecodeRune)."""
     try:
-        return (
-            header.type,
-            header.name.decode(),
-            header.link_name.decode(),
-            *header[3:12],
-            {name.decode(): base64.b64encode(value).decode() for name, value in header.xattrs.items()}
-            if header.xattrs
-            else {},
-        )
+        return name.decode()
     except UnicodeDecodeError:
-        # Go's JSON replaces each such byte, so that a client that trusts the table makes another file.
-        raise VerificationFailed(
-            "its name, link target or an xattr's name is not UTF-8, and a table can hold only that"
-        ) from None
+        return name.decode(errors=_ONE_BY_ONE)
+
+
+def _one_by_one(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "\ufffd", error.start + 1
+
+
+_ONE_BY_ONE = "recompress.one-by-one"
+codecs.register_error(_ONE_BY_ONE, _one_by_one)
 
 
 def _settled(fields: tuple[object, ...]) -> tuple[object, ...]:

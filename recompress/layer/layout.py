@@ -9,13 +9,15 @@ says so. A layer is one blob:
     skippable frame: the footer, which repeats the positions
 
 and the annotations of its descriptor say where the TOC and the tar-split data are. Clients read those and
-never the footer (minimal.ZstdChunkedFooterData); here both have to agree.
+never the footer (minimal.ZstdChunkedFooterData); here both have to agree. A layer without the annotations is
+plain zstd to clients; the footer tells what they would be.
 """
 
 from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recompress.errors import VerificationFailed
@@ -25,6 +27,9 @@ from recompress.reference import Digest
 MAX_TOC_BYTES = 150 * 1024 * 1024
 """Clients do not pull partially with a larger TOC, compressed or not (maxTocSize, compression_linux.go). The
 compressed tar-split data, in practice smaller, gets the same limit."""
+
+LARGE_TOC_BYTES = 50 * 1024 * 1024
+"""podman of before 2025 fails to pull a layer with a larger TOC (the limit was raised then)."""
 
 _ESTARGZ_TOC = "containerd.io/snapshot/stargz/toc.digest"
 _MAX_TARSPLIT_BYTES = 2**40
@@ -36,6 +41,8 @@ _SKIPPABLE_MAGIC = 0x184D2A50
 _FRAME_HEADER = struct.Struct("<II")
 _FOOTER = struct.Struct("<7Q8s")
 _FOOTER_MAGIC = b"GNUlInUx"
+FOOTER_BYTES = _FRAME_HEADER.size + _FOOTER.size
+"""The size of the footer in its frame, at the end of a blob."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +71,8 @@ class Layout:
     def of(cls, layer: Descriptor) -> Layout:
         """Read the annotations of a layer.
 
-        Raises VerificationFailed where one is missing or malformed, where a position is outside the blob or
-        larger than clients accept, and where the sections do not fill the end of the blob.
+        Raises VerificationFailed where one is missing or malformed, where a position is outside the blob, and
+        where the sections do not fill the end of the blob.
         """
         annotations = layer.annotations
         if _ESTARGZ_TOC in annotations:
@@ -80,8 +87,24 @@ class Layout:
             raise VerificationFailed(f"annotation {TOC_POSITION}: the type of the table is {toc_type}, not 1")
         tar_split = _numbers(annotations.get(TARSPLIT_POSITION), _TARSPLIT_POSITION, TARSPLIT_POSITION)
         layout = cls(Section(*toc), checksum, Section(*tar_split))
-        layout._check(layer.size)
+        _check(layout.toc, layout.tar_split, layer.size)
         return layout
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """The annotations that say so (minimal.WriteZstdChunkedManifest)."""
+        toc, tar_split = self.toc, self.tar_split
+        return {
+            TOC_CHECKSUM: str(self.toc_checksum),
+            TOC_POSITION: f"{toc.offset}:{toc.length}:{toc.uncompressed}:{_TOC_TYPE_CRFS}",
+            TARSPLIT_POSITION: f"{tar_split.offset}:{tar_split.length}:{tar_split.uncompressed}",
+        }
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether clients do not pull partially with tables of this size, and so nothing here reads them."""
+        sizes = (self.toc.length, self.toc.uncompressed, self.tar_split.length)
+        return max(sizes) > MAX_TOC_BYTES or self.tar_split.uncompressed > _MAX_TARSPLIT_BYTES
 
     @property
     def content_end(self) -> int:
@@ -113,31 +136,40 @@ class Layout:
             _FOOTER_MAGIC,
         )
 
-    def _check(self, size: int) -> None:
-        for annotation, section in ((TOC_POSITION, self.toc), (TARSPLIT_POSITION, self.tar_split)):
-            if section.offset < _FRAME_HEADER.size or section.end > size:
-                raise VerificationFailed(
-                    f"annotation {annotation}: bytes {section.offset} to {section.end} are not inside "
-                    f"the blob of {size} bytes"
-                )
-            if not section.length:
-                raise VerificationFailed(f"annotation {annotation}: there is nothing at that position")
-            if section.length > MAX_TOC_BYTES:
-                raise VerificationFailed(
-                    f"annotation {annotation}: {section.length} bytes are more than the {MAX_TOC_BYTES} "
-                    "that clients accept"
-                )
-        if self.toc.uncompressed > MAX_TOC_BYTES or self.tar_split.uncompressed > _MAX_TARSPLIT_BYTES:
+
+def in_footer(footer: bytes, size: int) -> tuple[Section, Section] | None:
+    """The sections of the TOC and of the tar-split data, by the last FOOTER_BYTES of a blob of `size` bytes.
+
+    None where that is no footer, and where the sections do not fill the end of the blob.
+    """
+    if footer[: _FRAME_HEADER.size] != _FRAME_HEADER.pack(_SKIPPABLE_MAGIC, _FOOTER.size):
+        return None
+    *positions, magic = _FOOTER.unpack(footer[_FRAME_HEADER.size :])
+    toc, toc_type, tar_split = Section(*positions[:3]), positions[3], Section(*positions[4:])
+    if (toc_type, magic) != (_TOC_TYPE_CRFS, _FOOTER_MAGIC):
+        return None
+    try:
+        _check(toc, tar_split, size)
+    except VerificationFailed:
+        return None
+    return toc, tar_split
+
+
+def _check(toc: Section, tar_split: Section, size: int) -> None:
+    for annotation, section in ((TOC_POSITION, toc), (TARSPLIT_POSITION, tar_split)):
+        if section.offset < _FRAME_HEADER.size or section.end > size:
             raise VerificationFailed(
-                f"its table of contents is {self.toc.uncompressed} bytes and its tar-split data "
-                f"{self.tar_split.uncompressed}: clients accept no more than {MAX_TOC_BYTES} for the table"
+                f"annotation {annotation}: bytes {section.offset} to {section.end} are not inside "
+                f"the blob of {size} bytes"
             )
-        end = self.tar_split.end + _FRAME_HEADER.size + _FOOTER.size
-        if self.toc.end + _FRAME_HEADER.size != self.tar_split.offset or end != size:
-            raise VerificationFailed(
-                f"the annotations {TOC_POSITION} and {TARSPLIT_POSITION} do not describe the end of a blob "
-                f"of {size} bytes"
-            )
+        if not section.length:
+            raise VerificationFailed(f"annotation {annotation}: there is nothing at that position")
+    end = tar_split.end + FOOTER_BYTES
+    if toc.end + _FRAME_HEADER.size != tar_split.offset or end != size:
+        raise VerificationFailed(
+            f"the annotations {TOC_POSITION} and {TARSPLIT_POSITION} do not describe the end of a blob "
+            f"of {size} bytes"
+        )
 
 
 def _numbers(text: str | None, pattern: re.Pattern[str], annotation: str) -> list[int]:

@@ -9,18 +9,17 @@ three are walked in lockstep here, in one pass and in bounded memory.
 from __future__ import annotations
 
 import hashlib
-import posixpath
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 import anycrc  # type: ignore[import-untyped]
 
-from recompress.errors import VerificationFailed
+from recompress.errors import VerificationFailed, about
 from recompress.layer.attributes import compare_attributes
 from recompress.layer.frames import PIECE, Blob, Frames, decompressed
 from recompress.layer.layout import Layout, Section
+from recompress.layer.partial import PartialPull
 from recompress.layer.tarsplit import TarSplit
 from recompress.layer.tarstream import TarHeader, TarStream
 from recompress.layer.toc import ZEROS, Toc, TocEntry
@@ -41,12 +40,20 @@ _OFFSET = TocEntry._fields.index("offset")
 
 @dataclass(frozen=True, slots=True)
 class LayerProof:
-    """What was proven of a layer: how many entries, how many parts to fetch alone, how many bytes."""
+    """What was proven of a layer: how many entries, how many parts to fetch alone, how many bytes.
+
+    `why_full` says, with the path, why clients have to pull the layer in full; None where a partial pull
+    gives the same files. `changes_root` is whether layers above get other files by a partial pull, for what
+    this one says of `/`. `layout` is where its tables are, None where it has none.
+    """
 
     entries: int
     chunks: int
     compressed_bytes: int
     uncompressed_bytes: int
+    why_full: str | None
+    changes_root: bool
+    layout: Layout | None
 
 
 def prove_layer(
@@ -71,6 +78,52 @@ def prove_layer(
         raise VerificationFailed(f"layer {layer.digest}: {proof.where}{error}") from None
 
 
+def prove_stream(
+    layer: Descriptor,
+    diff_id: Digest,
+    blob: Iterable[bytes],
+    layout: Layout | None,
+    max_uncompressed: int = MAX_UNCOMPRESSED,
+) -> LayerProof:
+    """Prove that the tar stream of a zstd layer holds `diff_id`, where clients pull the layer in full anyway.
+
+    That is all that such clients read of it. `layout` says where its tables are if they are too large for
+    clients; with None, the blob has to be the tar stream and nothing else. The rest is as in `prove_layer`.
+    """
+    with about(f"layer {layer.digest}", VerificationFailed):
+        compressed = Blob(blob, layer.size)
+        frames = Frames(compressed, layout.content_end if layout else layer.size, max_uncompressed)
+        stream, judge, entries = TarStream(frames), PartialPull(), 0
+        while (header := stream.next_header()) is not None:
+            judge.see(header)
+            entries += 1
+            left = header.size if header.type == "reg" else 0
+            while left:
+                left -= len(frames.read(min(left, PIECE)) or _fail_short(left))
+        while data := frames.read(PIECE):
+            judge.see_trailing(data)
+        if layout:
+            judge.full_pull(
+                f"its table of contents is {layout.toc.uncompressed} bytes, more than clients read"
+            )
+            _skip_tables(compressed, layout)
+        _expect_digest("the decompressed stream", diff_id, frames.digest)
+        _expect_digest("the blob", layer.digest, compressed.finish())
+    return LayerProof(entries, 0, layer.size, frames.decompressed, judge.end(), judge.changes_root, layout)
+
+
+def _skip_tables(blob: Blob, layout: Layout) -> None:
+    """To clients without the annotations these are skippable frames, if they are just that."""
+    for what, header, section in (
+        ("table of contents", layout.toc_header, layout.toc),
+        ("tar-split data", layout.tar_split_header, layout.tar_split),
+    ):
+        _expect_bytes(blob, f"frame header of the {what}", header)
+        while data := blob.peek(1, section.end):
+            blob.skip(len(data))
+    _expect_bytes(blob, "footer", layout.footer)
+
+
 class _Proof:
     def __init__(self, layer: Descriptor, diff_id: Digest, max_uncompressed: int) -> None:
         self._layer = layer
@@ -80,7 +133,7 @@ class _Proof:
         self._inside = False
         self._entries = 0
         self._chunks = 0
-        self._paths = _Paths()
+        self._judge = PartialPull()
 
     @property
     def where(self) -> str:
@@ -104,7 +157,16 @@ class _Proof:
         _expect_digest("the decompressed stream", self._diff_id, self._frames.digest)
         self._end_of_blob(layout, tar_split_digest)
         _expect_digest("the blob", self._layer.digest, self._blob.finish())
-        return LayerProof(self._entries, self._chunks, self._layer.size, self._frames.decompressed)
+        judge = self._judge
+        return LayerProof(
+            self._entries,
+            self._chunks,
+            self._layer.size,
+            self._frames.decompressed,
+            judge.end(),
+            judge.changes_root,
+            layout,
+        )
 
     def _walk(self) -> None:
         stream = TarStream(self._frames)
@@ -122,7 +184,9 @@ class _Proof:
         if stream.end:
             self._tar_split.expect_segment(stream.end)
         while data := self._frames.read(PIECE):
-            self._tar_split.expect_trailing(data)
+            self._judge.see_trailing(data)
+            if not self._tar_split.expect_trailing(data):
+                self._judge.full_pull("there are bytes behind the end of its archive that clients fail on")
         self._tar_split.expect_end()
         self._path = None
 
@@ -133,8 +197,7 @@ class _Proof:
         if entry is None:
             raise VerificationFailed("the tar stream has this entry, but the table of contents has not")
         compare_attributes(header, entry)
-        if not self._paths.add(header.name):
-            raise VerificationFailed("the layer has more than one entry for this path")
+        self._judge.see(header)
         self._tar_split.expect_segment(header.raw)
         if header.type == "reg" and header.size:
             checksum = self._content(entry)
@@ -178,9 +241,7 @@ class _Proof:
 
     def _pieces(self, size: int) -> Iterator[bytes]:
         while size:
-            piece = self._frames.read(min(size, PIECE))
-            if not piece:
-                raise VerificationFailed(f"the tar stream ends {size} bytes before its content does")
+            piece = self._frames.read(min(size, PIECE)) or _fail_short(size)
             size -= len(piece)
             yield piece
 
@@ -199,23 +260,15 @@ class _Proof:
             )
 
     def _end_of_blob(self, layout: Layout, tar_split_digest: Digest) -> None:
-        self._expect_bytes("frame header of the table of contents", layout.toc_header)
+        _expect_bytes(self._blob, "frame header of the table of contents", layout.toc_header)
         _expect_digest(
             "the table of contents in the blob", layout.toc_checksum, self._section_digest(layout.toc)
         )
-        self._expect_bytes("frame header of the tar-split data", layout.tar_split_header)
+        _expect_bytes(self._blob, "frame header of the tar-split data", layout.tar_split_header)
         _expect_digest(
             "the tar-split data in the blob", tar_split_digest, self._section_digest(layout.tar_split)
         )
-        self._expect_bytes("footer", layout.footer)
-
-    def _expect_bytes(self, what: str, expected: bytes) -> None:
-        found = bytes(self._blob.peek(len(expected), self._blob.offset + len(expected)))
-        if found != expected:
-            raise VerificationFailed(
-                f"the {what} in the blob is {found.hex()}, but the annotations make it {expected.hex()}"
-            )
-        self._blob.skip(len(expected))
+        _expect_bytes(self._blob, "footer", layout.footer)
 
     def _section_digest(self, section: Section) -> Digest:
         sha256 = hashlib.sha256()
@@ -225,43 +278,17 @@ class _Proof:
         return Digest(sha256.hexdigest())
 
 
-class _Paths:
-    """The paths seen so far, as hashes of 8 bytes: 16 to 32 bytes a path, where a set takes 150 and more.
+def _fail_short(missing: int) -> NoReturn:
+    raise VerificationFailed(f"the tar stream ends {missing} bytes before its content does")
 
-    A client cannot pull two entries for one path (ensureTOCMatchesTarSplit; storage.NewJSONUnpacker after
-    filepath.Clean), and creates each at its absolute path (path.CleanAbsPath). Hashes of different paths can
-    be the same, but Python keys them per process, so not on purpose, and by chance not in a lifetime.
-    """
 
-    def __init__(self) -> None:
-        self._slots = array("q", bytes(8 * 1024))
-        self._count = 0
-
-    def add(self, name: bytes) -> bool:
-        """False where the path was there already."""
-        path = b"/" + name.lstrip(b"/")
-        if b"/." in path or b"//" in path:
-            path = posixpath.normpath(path)
-        if 2 * self._count >= len(self._slots):
-            old = self._slots
-            self._slots = array("q", bytes(2 * old.itemsize * len(old)))
-            for value in old:
-                if value:
-                    self._insert(value)
-        new = self._insert(hash(path.rstrip(b"/")) or 1)
-        self._count += new
-        return new
-
-    def _insert(self, value: int) -> bool:
-        slots = self._slots
-        mask = len(slots) - 1
-        at = value & mask
-        while slots[at]:
-            if slots[at] == value:
-                return False
-            at = (at + 1) & mask
-        slots[at] = value
-        return True
+def _expect_bytes(blob: Blob, what: str, expected: bytes) -> None:
+    found = bytes(blob.peek(len(expected), blob.offset + len(expected)))
+    if found != expected:
+        raise VerificationFailed(
+            f"the {what} in the blob is {found.hex()}, but the annotations make it {expected.hex()}"
+        )
+    blob.skip(len(expected))
 
 
 def _check_chunk(chunk: TocEntry, entry: TocEntry, position: int, size: int) -> None:
@@ -280,11 +307,6 @@ def _check_chunk(chunk: TocEntry, entry: TocEntry, position: int, size: int) -> 
 
 
 def _check_no_content(header: TarHeader, entry: TocEntry) -> None:
-    if header.size and header.type != "reg":
-        # WriteOutputTarStream would put the content of the file it finds there into the stream.
-        raise VerificationFailed(
-            f"it is a {header.type} with a size of {header.size}, and clients cannot reassemble that"
-        )
     nowhere = (0, 0, 0, 0, "", "")
     if entry.digest not in ("", _EMPTY) or entry[_OFFSET:] != nowhere:
         raise VerificationFailed("it has no content, but the table of contents says where there is some")

@@ -90,24 +90,28 @@ class TarSplit:
                 f"{_WHAT} says its CRC-64 is {entry.payload.hex()}, not {payload.hex()} as the tar stream"
             )
 
-    def expect_trailing(self, data: bytes) -> None:
-        """Bytes behind the end of the archive. Segments of them are cut where the writer's reads were cut."""
+    def expect_trailing(self, data: bytes) -> bool:
+        """Bytes behind the end of the archive. Segments of them are cut where the writer's reads were cut.
+
+        Returns whether a client takes each segment for an end of the archive, as it has to.
+        """
         rest = memoryview(data)
+        is_end = True
         while rest:
             if not self._trailing:
                 entry = _parse(self._next())
                 if entry.type != _SEGMENT:
                     raise VerificationFailed(f"{_WHAT} has {printable(entry.name)} behind the last file")
-                if not _is_end(entry.payload):
-                    raise VerificationFailed(
-                        f"{_WHAT} has a segment behind the end of the archive that no client takes for an end"
-                    )
+                if not entry.payload:
+                    raise VerificationFailed(f"{_WHAT} has an empty segment behind the last file")
+                is_end = is_end and _is_end(entry.payload)
                 self._trailing = memoryview(entry.payload)
             count = min(len(rest), len(self._trailing))
             if self._trailing[:count] != rest[:count]:
                 raise VerificationFailed(f"{_WHAT} has other bytes at the end than the tar stream")
             self._trailing = self._trailing[count:]
             rest = rest[count:]
+        return is_end
 
     def expect_end(self) -> None:
         """Nothing is left."""
