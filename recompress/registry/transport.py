@@ -17,6 +17,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,10 +40,6 @@ _NEVER_IMPLEMENTED = frozenset({501, 505})
 _DIGEST_INVALID = "DIGEST_INVALID"
 """Digests are made of the bytes here, so the bytes were damaged on the way, or the registry read a link
 to a layer that another client was writing at that moment (CNCF Distribution, filesystem driver)."""
-_UNTRUSTED = frozenset({18, 19, 20, 21})
-_OTHER_NAME = frozenset({62, 64})
-_OUT_OF_TIME = frozenset({9, 10})
-"""OpenSSL, x509_vfy.h: the numbers of what is wrong with a certificate."""
 
 T = TypeVar("T")
 
@@ -235,17 +232,36 @@ def transport_error(error: httpx.HTTPError) -> Unavailable:
     )
 
 
+class _X509Error(IntEnum):
+    """OpenSSL's X509_V_ERR_… (x509_vfy.h): Python has these numbers, but no names for them."""
+
+    CERT_NOT_YET_VALID = 9
+    CERT_HAS_EXPIRED = 10
+    DEPTH_ZERO_SELF_SIGNED_CERT = 18
+    SELF_SIGNED_CERT_IN_CHAIN = 19
+    UNABLE_TO_GET_ISSUER_CERT_LOCALLY = 20
+    UNABLE_TO_VERIFY_LEAF_SIGNATURE = 21
+    HOSTNAME_MISMATCH = 62
+    IP_ADDRESS_MISMATCH = 64
+
+
 def _advice(error: ssl.SSLError) -> str:
-    code = getattr(error, "verify_code", None)
-    if code in _UNTRUSTED:
-        return "if its certificate is from a private CA, use --ca-file"
-    if code in _OTHER_NAME:
-        return "use the name that its certificate is for, or give it one for this name"
-    if code in _OUT_OF_TIME:
-        return "renew its certificate, or set the clock of this machine"
-    if code is not None:
-        return "its certificate has to be replaced"
-    return "if it is a plain HTTP registry for tests, use --no-tls-verify"
+    match getattr(error, "verify_code", None):
+        case (
+            _X509Error.DEPTH_ZERO_SELF_SIGNED_CERT
+            | _X509Error.SELF_SIGNED_CERT_IN_CHAIN
+            | _X509Error.UNABLE_TO_GET_ISSUER_CERT_LOCALLY
+            | _X509Error.UNABLE_TO_VERIFY_LEAF_SIGNATURE
+        ):
+            return "if its certificate is from a private CA, use --ca-file"
+        case _X509Error.HOSTNAME_MISMATCH | _X509Error.IP_ADDRESS_MISMATCH:
+            return "use the name that its certificate is for, or give it one for this name"
+        case _X509Error.CERT_NOT_YET_VALID | _X509Error.CERT_HAS_EXPIRED:
+            return "renew its certificate, or set the clock of this machine"
+        case None:
+            return "if it is a plain HTTP registry for tests, use --no-tls-verify"
+        case _:
+            return "its certificate has to be replaced"
 
 
 def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:

@@ -12,7 +12,7 @@ from recompress.errors import Unavailable, UsageError
 from recompress.reference import Repository
 from recompress.registry.client import RepositoryClient
 from recompress.registry.credentials import Credentials
-from recompress.registry.transport import Tls, ssl_context
+from recompress.registry.transport import Tls, ssl_context, transport_error
 from tests.http_server import serving
 from tests.unit.registry.answering import MANIFEST, OK, TAG
 
@@ -42,6 +42,25 @@ def test_a_plain_http_registry_is_told_apart_and_the_way_out_named(waits: list[f
             with pytest.raises(Unavailable, match=r"no TLS connection.*--no-tls-verify"):
                 client.manifest(TAG)
     assert waits == []
+
+
+@pytest.mark.parametrize(
+    ("verify_code", "advice"),
+    [
+        *((code, "--ca-file") for code in (18, 19, 20, 21)),
+        *((code, "use the name that its certificate is for") for code in (62, 64)),
+        *((code, "renew its certificate") for code in (9, 10)),
+        (23, "its certificate has to be replaced"),
+    ],
+)
+def test_what_openssl_says_of_a_certificate_is_told_with_what_to_do(verify_code: int, advice: str) -> None:
+    cause = ssl.SSLCertVerificationError()
+    cause.verify_code, cause.verify_message = verify_code, "what OpenSSL says"
+    error = httpx.ConnectError("failed", request=httpx.Request("GET", "https://quay.io/v2/"))
+    error.__cause__ = cause
+    told = str(transport_error(error))
+    assert "what OpenSSL says" in told
+    assert advice in told
 
 
 def test_certificates_are_verified_unless_told_otherwise() -> None:
