@@ -36,13 +36,14 @@ class _Token:
 class RegistryAuth(httpx.Auth):
     """Answers a registry's challenges with the credentials for one repository.
 
-    The body of an answer is not read here unless it is a token: it may be a layer of gigabytes.
-
-    They are shown to the registry itself, over the schemes given, and to the token server that it
+    These are shown to the registry itself, over the schemes given, and to the token server that it
     names; nowhere else, wherever a redirect or an upload's Location leads.
 
     Tokens are kept per scope until shortly before they expire, and asked for again then, so a
     run may be longer than a token lives. May be used from several threads.
+
+    The body of an answer is not read here unless it is a token: it may be a layer of gigabytes.
+    Raises Refused for an answer of the token server that has no token.
     """
 
     def __init__(self, credentials: Credentials, host: str, schemes: Iterable[str] = ("https",)) -> None:

@@ -54,7 +54,11 @@ class Connection:
     attempts: int
 
     def client(self, repository: Repository) -> RepositoryClient:
-        """A client for one repository, with the credentials for it."""
+        """A client for one repository, with the credentials for it.
+
+        Raises UsageError for an auth file, a CA file or a proxy that cannot be used, Refused where a
+        credential helper fails.
+        """
         found = credentials_for(repository, self.auth_files)
         return RepositoryClient(repository, found, self.tls, self.attempts)
 
@@ -190,7 +194,7 @@ class RepositoryClient:
 
     @_retried
     def put_config(self, content: bytes) -> None:
-        """Push a config blob, in one request, where it is not there yet."""
+        """Push a config blob, its bytes in one request, where it is not there yet."""
         digest = Digest.of(content)
         with suppress(NotFound):
             self._stat_blob(digest)

@@ -47,11 +47,11 @@ class Credentials:
 
 
 def auth_files(authfile: Path | None, environment: Mapping[str, str], uid: int) -> tuple[Path, ...]:
-    """The files to search, in order: `authfile` alone where it is given (UsageError if missing).
+    """The files to search, in order: `authfile` alone where it is given, or REGISTRY_AUTH_FILE alone.
 
-    Otherwise REGISTRY_AUTH_FILE alone, otherwise the default places of containers-auth.json(5).
-    `.dockerconfigjson` is the key of a kubernetes.io/dockerconfigjson Secret, so it is what a
-    workspace or volume made from one holds.
+    Raises UsageError where that file is missing. Without either, those of the default places of
+    containers-auth.json(5) and of Docker that exist. `.dockerconfigjson` is the key of a
+    kubernetes.io/dockerconfigjson Secret, so it is what a workspace or volume made from one holds.
     """
     explicit = authfile or (Path(p) if (p := environment.get("REGISTRY_AUTH_FILE")) else None)
     if explicit:
@@ -77,7 +77,8 @@ def credentials_for(repository: Repository, files: tuple[Path, ...]) -> Credenti
     """The credentials for a repository: the first file that has any, its most specific entry.
 
     An entry without a secret, as Docker leaves it beside a credential helper, is as none. Raises
-    UsageError for a file that is not readable JSON, Refused where a credential helper fails.
+    UsageError for a file or an entry that cannot be read, Refused where a credential helper fails and
+    for an entry with nothing but a 'registrytoken'.
     """
     for file in files:
         credentials = _from_document(_read(file), repository, file)

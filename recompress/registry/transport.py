@@ -73,7 +73,7 @@ class Bounded(httpx.SyncByteStream):
 
 
 def http_client(host: str, tls: Tls, auth: httpx.Auth) -> httpx.Client:
-    """A client for one registry. Raises UsageError for a proxy in the environment that cannot be used."""
+    """A client for one registry. Raises UsageError for a proxy or a CA file that cannot be used."""
     try:
         return httpx.Client(
             auth=auth,
@@ -114,7 +114,10 @@ def _without_proxy(host: str) -> dict[str, None]:
 
 @functools.cache
 def ssl_context(tls: Tls) -> ssl.SSLContext:
-    """The certificates to trust, read once: some 150 of them take time and memory."""
+    """The certificates to trust, read once: some 150 of them take time and memory.
+
+    Raises UsageError for a CA file that cannot be read or holds no certificates.
+    """
     context = ssl.create_default_context()
     # Go takes a private CA's certificate as it is; Python 3.13 began to ask for extensions that
     # many have not. An intermediate certificate can be one to trust. Neither looks at common names.
