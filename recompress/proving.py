@@ -12,21 +12,20 @@ import logging
 import multiprocessing
 import os
 import signal
-import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from ctypes import c_uint64
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import RawArray
-from typing import BinaryIO, cast
 
-from recompress.errors import RecompressError, Unavailable, VerificationFailed, about
-from recompress.layer import MAX_UNCOMPRESSED, LayerProof, Layout, Section, prove_layer
+from recompress.errors import RecompressError, Unavailable, VerificationFailed
+from recompress.layer import MAX_UNCOMPRESSED, LayerProof, prove_layer, prove_stream
 from recompress.manifest import Descriptor
 from recompress.progress import Reporter
 from recompress.reference import Digest, Repository
 from recompress.registry import Connection, RepositoryClient, retrying, ssl_context
+from recompress.tables import fetched, layout_of, with_annotations
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +34,6 @@ _MOST_WORKERS = 4
 
 _SLOTS = 1024
 _POLL_SECONDS = 0.5
-_SPOOLED_BYTES = 4 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 
@@ -45,15 +43,17 @@ _done = RawArray(c_uint64, _SLOTS)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """That a zstd:chunked layer in a repository is what a diff_id stands for.
+    """That a zstd layer in a repository is what a diff_id stands for.
 
-    `max_uncompressed` is the most bytes it may decompress to.
+    `max_uncompressed` is the most bytes it may decompress to. Whether it has to be zstd:chunked, by its
+    footer at least, is `is_chunked`.
     """
 
     repository: Repository
     layer: Descriptor
     diff_id: Digest
     max_uncompressed: int = MAX_UNCOMPRESSED
+    is_chunked: bool = True
 
 
 class Provers:
@@ -145,24 +145,23 @@ def _prove(connection: Connection, claim: Claim, slot: int) -> LayerProof:
 
 
 def _prove_once(client: RepositoryClient, claim: Claim, slot: int) -> LayerProof:
-    digest = claim.layer.digest
-    with about(f"layer {digest}", VerificationFailed):
-        layout = Layout.of(claim.layer)
-    with (
-        _fetched(client, digest, layout.toc) as toc,
-        _fetched(client, digest, layout.tar_split) as tar_split,
-        client.blob(digest) as chunks,
-    ):
-        counted = _counted(chunks, slot)
-        return prove_layer(claim.layer, claim.diff_id, counted, toc, tar_split, claim.max_uncompressed)
-
-
-def _fetched(client: RepositoryClient, digest: Digest, section: Section) -> BinaryIO:
-    file = cast(BinaryIO, tempfile.SpooledTemporaryFile(_SPOOLED_BYTES))  # noqa: SIM115 the caller closes it
-    with client.blob_range(digest, section.offset, section.length) as (chunks, _):
-        for chunk in chunks:
-            file.write(chunk)
-    return file
+    layer = claim.layer
+    layout = layout_of(client, layer)
+    if layout is None and claim.is_chunked:
+        raise VerificationFailed(f"layer {layer.digest}: it is plain zstd, without a table of contents")
+    if layout is None or layout.is_too_large:
+        with client.blob(layer.digest) as chunks:
+            blob = _counted(chunks, slot)
+            return prove_stream(layer, claim.diff_id, blob, layout, claim.max_uncompressed)
+    with fetched(client, layer, layout) as tables, client.blob(layer.digest) as chunks:
+        return prove_layer(
+            with_annotations(layer, layout),
+            claim.diff_id,
+            _counted(chunks, slot),
+            tables.toc,
+            tables.tar_split,
+            claim.max_uncompressed,
+        )
 
 
 def _counted(chunks: Iterator[bytes], slot: int) -> Iterator[bytes]:

@@ -5,7 +5,9 @@ registries, images or runs. The rest of the package uses the names below and no 
 (tests/unit/test_walls.py).
 """
 
+from recompress.layer.judging import judge_tables
 from recompress.layer.layout import FOOTER_BYTES, LARGE_TOC_BYTES, Layout, Section, in_footer
+from recompress.layer.partial import Verdict
 from recompress.layer.proof import MAX_UNCOMPRESSED, LayerProof, prove_layer, prove_stream
 
 __all__ = [
@@ -15,7 +17,9 @@ __all__ = [
     "LayerProof",
     "Layout",
     "Section",
+    "Verdict",
     "in_footer",
+    "judge_tables",
     "prove_layer",
     "prove_stream",
 ]

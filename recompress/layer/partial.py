@@ -12,8 +12,10 @@ docs/design.md, "Layers that are pulled in full", has the rules with what goes w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
+from recompress.layer.layout import Layout
 from recompress.layer.paths import Paths, canonical
 from recompress.layer.tarstream import TarHeader
 from recompress.printable import printable
@@ -27,6 +29,20 @@ _CAPABILITY = b"security.capability"
 _SELINUX = b"security.selinux"
 _STICKY_AND_WORLD_WRITABLE = 0o1002
 _LATEST_TIME = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How clients have to pull a layer.
+
+    `why_full` says, with the path, why in full; None where a partial pull gives the same files.
+    `changes_root` is whether layers above get other files by a partial pull, for what this one says of `/`.
+    `layout` is where its tables are, None where it has none.
+    """
+
+    why_full: str | None
+    changes_root: bool
+    layout: Layout | None
 
 
 class PartialPull:

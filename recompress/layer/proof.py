@@ -19,7 +19,7 @@ from recompress.errors import VerificationFailed, about
 from recompress.layer.attributes import compare_attributes
 from recompress.layer.frames import PIECE, Blob, Frames, decompressed
 from recompress.layer.layout import Layout, Section
-from recompress.layer.partial import PartialPull
+from recompress.layer.partial import PartialPull, Verdict
 from recompress.layer.tarsplit import TarSplit
 from recompress.layer.tarstream import TarHeader, TarStream
 from recompress.layer.toc import ZEROS, Toc, TocEntry
@@ -39,21 +39,13 @@ _OFFSET = TocEntry._fields.index("offset")
 
 
 @dataclass(frozen=True, slots=True)
-class LayerProof:
-    """What was proven of a layer: how many entries, how many parts to fetch alone, how many bytes.
-
-    `why_full` says, with the path, why clients have to pull the layer in full; None where a partial pull
-    gives the same files. `changes_root` is whether layers above get other files by a partial pull, for what
-    this one says of `/`. `layout` is where its tables are, None where it has none.
-    """
+class LayerProof(Verdict):
+    """What was proven of a layer: how many entries, how many parts to fetch alone, how many bytes."""
 
     entries: int
     chunks: int
     compressed_bytes: int
     uncompressed_bytes: int
-    why_full: str | None
-    changes_root: bool
-    layout: Layout | None
 
 
 def prove_layer(
@@ -109,7 +101,7 @@ def prove_stream(
             _skip_tables(compressed, layout)
         _expect_digest("the decompressed stream", diff_id, frames.digest)
         _expect_digest("the blob", layer.digest, compressed.finish())
-    return LayerProof(entries, 0, layer.size, frames.decompressed, judge.end(), judge.changes_root, layout)
+    return LayerProof(judge.end(), judge.changes_root, layout, entries, 0, layer.size, frames.decompressed)
 
 
 def _skip_tables(blob: Blob, layout: Layout) -> None:
@@ -159,13 +151,13 @@ class _Proof:
         _expect_digest("the blob", self._layer.digest, self._blob.finish())
         judge = self._judge
         return LayerProof(
+            judge.end(),
+            judge.changes_root,
+            layout,
             self._entries,
             self._chunks,
             self._layer.size,
             self._frames.decompressed,
-            judge.end(),
-            judge.changes_root,
-            layout,
         )
 
     def _walk(self) -> None:

@@ -32,6 +32,8 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "position": (int,),
 }
 
+_FILE_LINE = b'{"type":1,'
+
 _PLAIN = re.compile(rb"[ !#-%'-;=?-\[\]-~]*")
 """Names that stand in Go's JSON as they are."""
 
@@ -115,17 +117,18 @@ class TarSplit:
 
     def expect_end(self) -> None:
         """Nothing is left."""
-        if self._trailing or self._line() is not None:
+        if self._trailing or self.line() is not None:
             raise VerificationFailed(f"{_WHAT} goes on when the tar stream has ended")
 
     def _next(self) -> bytes:
-        line = self._line()
+        line = self.line()
         if line is None:
             raise VerificationFailed(f"{_WHAT} ends before the tar stream does")
         self._position += 1
         return line
 
-    def _line(self) -> bytes | None:
+    def line(self) -> bytes | None:
+        """The next line, as it is; None at the end."""
         while not self._lines:
             piece = next(self._pieces, None)
             if piece is None:
@@ -145,6 +148,25 @@ def _is_end(segment: bytes) -> bool:
     # IterateHeaders looks for an entry in each segment: Reader.readHeader has to find the end of an archive
     # in it, or a client fails to pull the layer.
     return segment == _ZEROS[:_BLOCK] or segment.startswith(_ZEROS)
+
+
+def has_usual_end(pieces: Iterator[bytes]) -> bool:
+    """Whether clients take what is behind the archive for its end, by the tar-split data alone.
+
+    Nothing else of the data is checked here, but what cannot be read raises VerificationFailed.
+    """
+    reader = TarSplit(pieces)
+    # The first segment behind the last file has its padding and the end of the archive.
+    is_end, is_first = True, True
+    while (line := reader.line()) is not None:
+        if line.startswith(_FILE_LINE):
+            is_end, is_first = True, True
+        elif is_first:
+            is_first = False
+        else:
+            payload = _parse(line).payload
+            is_end = is_end and _is_end(payload) and payload == bytes(len(payload))
+    return is_end
 
 
 def _plain_file(name: bytes, size: int, payload: bytes, position: int) -> bytes:

@@ -1,0 +1,101 @@
+"""The tables of a zstd:chunked layer, found and fetched from a registry."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import BinaryIO, cast
+
+from recompress.errors import VerificationFailed, about
+from recompress.layer import FOOTER_BYTES, Layout, Section, Verdict, in_footer, judge_tables
+from recompress.manifest import Descriptor
+from recompress.reference import Digest
+from recompress.registry import RepositoryClient
+
+_SPOOLED_BYTES = 4 * 1024 * 1024
+_PIECE = 1024 * 1024
+TOO_LARGE = "its tables are larger than clients read"
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Where the tables of a layer are, and what is in them: zstd frames, in files."""
+
+    layout: Layout
+    toc: BinaryIO
+    tar_split: BinaryIO
+
+
+def layout_of(client: RepositoryClient, layer: Descriptor) -> Layout | None:
+    """Where the tables of a layer are, by its annotations, or by its footer where it has none.
+
+    None where it has neither: a plain zstd layer. Raises VerificationFailed for annotations that lead nowhere.
+    """
+    with about(f"layer {layer.digest}", VerificationFailed):
+        if layer.chunked:
+            return Layout.of(layer)
+    if layer.size <= FOOTER_BYTES:
+        return None
+    with client.blob_range(layer.digest, layer.size - FOOTER_BYTES, FOOTER_BYTES) as (chunks, _):
+        sections = in_footer(b"".join(chunks), layer.size)
+    if sections is None:
+        return None
+    toc, tar_split = sections
+    checksum, _ = client.blob_range_sha256(layer.digest, toc.offset, toc.length)
+    return Layout(toc, checksum, tar_split)
+
+
+@contextmanager
+def fetched(client: RepositoryClient, layer: Descriptor, layout: Layout) -> Iterator[Tables]:
+    """Fetch both tables, to files that are gone in the end. Not tried again here."""
+    with (
+        _section(client, layer.digest, layout.toc) as toc,
+        _section(client, layer.digest, layout.tar_split) as tar_split,
+    ):
+        yield Tables(layout, toc, tar_split)
+
+
+def with_annotations(layer: Descriptor, layout: Layout) -> Descriptor:
+    """The layer with the annotations that its tables have."""
+    return replace(layer, annotations={**layer.annotations, **layout.annotations})
+
+
+def judge(client: RepositoryClient, layer: Descriptor) -> Verdict:
+    """How clients have to pull a layer, by its tables, which are believed.
+
+    Raises VerificationFailed where the table of contents is not the one that the annotations name.
+    """
+    layout = layout_of(client, layer)
+    if layout is None:
+        return Verdict("it is plain zstd", changes_root=False, layout=None)
+    if layout.is_too_large:
+        return Verdict(TOO_LARGE, changes_root=False, layout=layout)
+    with (
+        about(f"layer {layer.digest}", VerificationFailed),
+        fetched(client, layer, layout) as tables,
+    ):
+        found = _sha256(tables.toc)
+        if found != layout.toc_checksum:
+            raise VerificationFailed(
+                f"its table of contents has the digest {found}, but its annotation says {layout.toc_checksum}"
+            )
+        return judge_tables(layout, tables.toc, tables.tar_split)
+
+
+def _section(client: RepositoryClient, digest: Digest, section: Section) -> BinaryIO:
+    file = cast(BinaryIO, tempfile.SpooledTemporaryFile(_SPOOLED_BYTES))  # noqa: SIM115 the caller closes it
+    with client.blob_range(digest, section.offset, section.length) as (chunks, _):
+        for chunk in chunks:
+            file.write(chunk)
+    return file
+
+
+def _sha256(file: BinaryIO) -> Digest:
+    file.seek(0)
+    sha256 = hashlib.sha256()
+    while data := file.read(_PIECE):
+        sha256.update(data)
+    return Digest(sha256.hexdigest())
