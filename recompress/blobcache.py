@@ -85,7 +85,7 @@ def fill(database: Path, offers: Iterable[tuple[Digest, Offer]]) -> None:
                     "DigestSpecificVariantCompressors",
                     digest,
                     str(Compression.ZSTD_CHUNKED),
-                    json.dumps(offer.layer.chunked).encode(),
+                    json.dumps(dict(offer.layer.chunked)).encode(),
                 )
                 where = (offer.repository.registry, digest, str(offer.repository))
                 _insert(connection, "KnownLocations", "docker", *where, now)

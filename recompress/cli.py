@@ -53,6 +53,13 @@ class Verify(StrEnum):
     STRUCTURE = "structure"
 
 
+class IfImpossible(StrEnum):
+    """What to do with an image that can have no twin."""
+
+    FAIL = "fail"
+    KEEP = "keep"
+
+
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -131,6 +138,13 @@ def run(
             "and tables of contents; sound where only trusted pipelines can push to the repository.",
         ),
     ] = Verify.CONTENT,
+    if_impossible: Annotated[
+        IfImpossible,
+        typer.Option(
+            envvar="RECOMPRESS_IF_IMPOSSIBLE",
+            help="Where there can be no twin. fail: exit 5. keep: a warning, and the results name IMAGE.",
+        ),
+    ] = IfImpossible.FAIL,
     oci_twin: Annotated[
         bool,
         typer.Option(
@@ -160,6 +174,7 @@ def run(
             reuse=not no_reuse,
             reuse_from=tuple(map(Reference.parse, (*(reuse_from or ()), *(more_reuse_from or ())))),
             oci_twin=oci_twin,
+            keep_impossible=if_impossible is IfImpossible.KEEP,
             results_dir=results_dir,
             environment=dict(os.environ),
         )

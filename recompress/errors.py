@@ -83,7 +83,11 @@ class SkopeoUnusable(RecompressError):
 
 
 @contextmanager
-def about(what: str, caught: type[Exception], raised: type[RecompressError] | None = None) -> Iterator[None]:
+def about(
+    what: str,
+    caught: type[Exception] | tuple[type[Exception], ...],
+    raised: type[RecompressError] | None = None,
+) -> Iterator[None]:
     """Put `what`, the subject, before the message of an error of type `caught`.
 
     It is raised as `raised`, or as what it was.

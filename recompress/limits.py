@@ -15,3 +15,12 @@ def most_uncompressed(source: Descriptor) -> int:
             return min(MAX_UNCOMPRESSED, 1032 * source.size)
         case _:
             return MAX_UNCOMPRESSED
+
+
+def most_compressed(source: Descriptor) -> int:
+    """The most bytes that a zstd:chunked layer may have to be reused for a source layer.
+
+    Many small files make it larger than gzip, some three times. Made of endless empty frames it could have
+    any size.
+    """
+    return 16 * source.size + 1024 * 1024

@@ -28,6 +28,9 @@ TOC_CHECKSUM = CHUNKED_PREFIX + "manifest-checksum"
 TOC_POSITION = CHUNKED_PREFIX + "manifest-position"
 TARSPLIT_POSITION = CHUNKED_PREFIX + "tarsplit-position"
 CHUNKED_ANNOTATIONS = (TOC_CHECKSUM, TOC_POSITION, TARSPLIT_POSITION)
+ESTARGZ_TOC = "containerd.io/snapshot/stargz/toc.digest"
+"""On a layer without those above, clients look for a table of eStargz in it (toc.GetTOCDigest)."""
+
 INDEX_ZSTD_ANNOTATION = "io.github.containers.compression.zstd"
 
 
@@ -140,10 +143,10 @@ class Manifest:
         return Digest.of(self.content)
 
     @property
-    def is_zstd_chunked(self) -> bool:
-        """Whether every layer is zstd:chunked, in an OCI manifest, so that there is nothing to do."""
+    def is_zstd(self) -> bool:
+        """Whether it is an OCI manifest all of whose layers are zstd, so that it may be a twin itself."""
         return self.media_type == MediaType.OCI_MANIFEST and all(
-            layer.compression is Compression.ZSTD_CHUNKED for layer in self.layers
+            layer.media_type == MediaType.OCI_LAYER_ZSTD for layer in self.layers
         )
 
 

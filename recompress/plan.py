@@ -129,15 +129,9 @@ def _entry_image(
 
 
 def check_image(client: RepositoryClient, manifest: Manifest, reference: Reference) -> Image:
-    """The image of a manifest, with its config; Unsupported where it is none with a twin."""
+    """The image of a manifest, with its config; Unsupported where it is none."""
     if manifest.config.media_type not in _CONFIG_TYPES:
         raise Unsupported(f"{reference} is an artifact ({manifest.config.media_type!r:.200}), not an image")
-    for layer in manifest.layers:
-        if layer.compression is None:
-            raise Unsupported(
-                f"{reference}: the layer {layer.digest} is of type {layer.media_type!r:.200}, "
-                "which cannot be recompressed (encrypted, foreign and unknown layers cannot)"
-            )
     with about(str(reference), Unsupported):
         config = parse_config(client.config(manifest.config))
     if len(config.diff_ids) != len(manifest.layers):
@@ -145,6 +139,16 @@ def check_image(client: RepositoryClient, manifest: Manifest, reference: Referen
             f"{reference} has {len(manifest.layers)} layers, but its config lists {len(config.diff_ids)}"
         )
     return Image(reference, manifest, config)
+
+
+def check_possible(image: Image) -> None:
+    """Raise Unsupported for an image that can have no twin, for what its manifest says."""
+    for layer in image.manifest.layers:
+        if layer.compression is None:
+            raise Unsupported(
+                f"{image.reference}: the layer {layer.digest} is of type {layer.media_type!r:.200}, "
+                "which cannot be recompressed (encrypted, foreign and unknown layers cannot)"
+            )
 
 
 def _os_and_architecture(platform: Platform) -> tuple[str, str]:

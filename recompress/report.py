@@ -40,7 +40,8 @@ class Action(StrEnum):
 class LayerReport:
     """One layer: what it was, what it became and how, and how long skopeo worked on it.
 
-    `reused_from` is the image that a reused layer was found in.
+    `reused_from` is the image that a reused layer was found in. `why_full` says why clients have to pull the
+    layer in full, where they have to.
     """
 
     diff_id: Digest
@@ -49,11 +50,15 @@ class LayerReport:
     action: Action
     reused_from: str | None
     seconds: float | None
+    why_full: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """The outcome of `recompress run`; `verified` is what was proven: content, or structure alone."""
+    """The outcome of `recompress run`; `verified` is what was proven: content, or structure alone.
+
+    `why_kept` says why there is no twin, where the results name the source for that.
+    """
 
     source: Image
     twin: Reference
@@ -62,11 +67,19 @@ class RunReport:
     results: Mapping[str, str]
     warnings: tuple[str, ...]
     verified: str
+    why_kept: str | None = None
 
     @property
     def recompressed(self) -> bool:
         """Whether anything was done."""
         return self.source.manifest.digest != self.twin.digest
+
+    @property
+    def outcome(self) -> str:
+        """In a word or two, what was done."""
+        if self.why_kept:
+            return "kept"
+        return "recompressed" if self.recompressed else "already zstd:chunked"
 
     @property
     def saved(self) -> int:
@@ -77,7 +90,7 @@ class RunReport:
         """The report as one JSON object."""
         return json.dumps(
             {
-                "outcome": "recompressed" if self.recompressed else "already zstd:chunked",
+                "outcome": self.outcome,
                 "platform": str(self.source.platform),
                 "image_id": str(self.source.config.digest),
                 "source": str(self.source.reference),
@@ -90,6 +103,7 @@ class RunReport:
                 "saved_size": self.saved,
                 "seconds": round(self.seconds, 3),
                 "verified": self.verified,
+                "why_kept": self.why_kept,
                 "warnings": list(self.warnings),
                 "results": dict(self.results),
             },
@@ -101,7 +115,7 @@ class RunReport:
         table = Table(
             title=f"{self.source.reference.repository} · {self.source.platform}", title_justify="left"
         )
-        for heading in ("layer", "from", "to", "how"):
+        for heading in ("layer", "from", "to", "how", "pulled"):
             table.add_column(heading, no_wrap=True)
         for heading in ("before", "after", "seconds"):
             table.add_column(heading, justify="right", no_wrap=True)
@@ -111,6 +125,7 @@ class RunReport:
                 compression(layer.source),
                 compression(layer.twin),
                 str(layer.action),
+                "in full" if layer.why_full else "partially",
                 decimal(layer.source.size),
                 decimal(layer.twin.size),
                 "" if layer.seconds is None else f"{layer.seconds:.1f}",
@@ -118,9 +133,12 @@ class RunReport:
         table.add_section()
         before = decimal(sum(layer.source.size for layer in self.layers))
         after = decimal(sum(layer.twin.size for layer in self.layers))
-        table.add_row("total", "", "", "", before, after, f"{self.seconds:.1f}")
+        table.add_row("total", "", "", "", "", before, after, f"{self.seconds:.1f}")
         outcome = "" if self.recompressed else "already zstd:chunked, nothing was pushed\n"
         digests = f"source  {self.source.reference}\ntwin    {self.twin}\nproven  {self.verified}"
+        if self.why_kept:
+            outcome = f"there is no twin: {self.why_kept}\n"
+            digests = f"source  {self.source.reference}\nresult  {self.twin}"
         reused = "".join(f"\nreused  {count} layers from {origin}" for origin, count in self._origins())
         saved = f"\nsaved   {decimal(self.saved)} not downloaded and compressed again" if self.saved else ""
         warnings = "".join(f"\nwarning: {warning}" for warning in self.warnings)
@@ -245,7 +263,7 @@ class VerifyReport:
             row = [verdict.layer.digest.short, verdict.diff_id.short]
             if isinstance(proof := verdict.outcome, LayerProof):
                 sizes = (proof.compressed_bytes, proof.uncompressed_bytes)
-                table.add_row(*row, "proven", str(proof.entries), *map(decimal, sizes))
+                table.add_row(*row, "proven, pulled in full" if proof.why_full else "proven", str(proof.entries), *map(decimal, sizes))
             else:
                 table.add_row(*row, "FAILED", "", "", "")
         kept = "kept" if self.image_id_is_kept else "NOT kept"
@@ -347,6 +365,7 @@ def _layer_json(layer: LayerReport) -> dict[str, Any]:
         "to": _blob_json(layer.twin),
         "action": str(layer.action),
         "reused_from": layer.reused_from,
+        "why_full": layer.why_full,
         "seconds": None if layer.seconds is None else round(layer.seconds, 3),
     }
 
@@ -358,6 +377,7 @@ def _verdict_json(verdict: LayerVerdict) -> dict[str, Any]:
     return {
         **described,
         "proven": True,
+        "why_full": proof.why_full,
         "entries": proof.entries,
         "size": proof.compressed_bytes,
         "uncompressed_size": proof.uncompressed_bytes,

@@ -8,13 +8,13 @@ by content before skopeo may take it (see docs/design.md, "Reuse is only of what
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
-from recompress import plan
+from recompress import limits, plan
 from recompress.errors import NotFound, RecompressError, Unsupported
 from recompress.image import Image
-from recompress.manifest import Compression, Descriptor, Index, Manifest, Platform, parse_config
+from recompress.manifest import Compression, Descriptor, Index, Manifest, MediaType, Platform, parse_config
 from recompress.reference import Digest, Reference, Repository, is_tag
 from recompress.registry import RepositoryClient
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A zstd:chunked layer that exists in `repository` and stands for a diff_id.
+    """A zstd layer that exists in `repository` and stands for a diff_id, as is claimed there.
 
     `origin` names the image that it was found in, for the report.
     """
@@ -52,22 +52,35 @@ def cache_tag(platform: Platform) -> str | None:
     return tag if is_tag(tag) else None
 
 
-def find(source: Image, places: Iterable[Place]) -> dict[Digest, Offer]:
-    """By diff_id, the first zstd:chunked layer in `places` for each layer of `source` that needs one.
+def find(source: Image, places: Iterable[Place], known: Container[Digest]) -> dict[Digest, Offer]:
+    """By diff_id, the first zstd layer in `places` for each layer of `source` that needs one.
+
+    Those whose diff_id is `known` need none.
 
     Nothing that is wrong with a place stops a run: what cannot be read offers nothing.
     """
     wanted = {
-        diff_id for diff_id, layer in source.layers if layer.compression is not Compression.ZSTD_CHUNKED
+        diff_id: limits.most_compressed(layer)
+        for diff_id, layer in source.layers
+        if layer.compression is not Compression.ZSTD_CHUNKED and diff_id not in known
     }
     found: dict[Digest, Offer] = {}
     for place in places:
-        if wanted <= found.keys():
+        if wanted.keys() <= found.keys():
             break
         try:
             for offer in _offers(place, source.platform):
-                if offer.diff_id in wanted:
-                    found.setdefault(offer.diff_id, offer)
+                if offer.diff_id not in wanted:
+                    continue
+                if offer.layer.size > wanted[offer.diff_id]:
+                    log.warning(
+                        "not reused from %s: layer %s has %d bytes, far more than the source's",
+                        offer.origin,
+                        offer.layer.digest,
+                        offer.layer.size,
+                    )
+                    continue
+                found.setdefault(offer.diff_id, offer)
         except NotFound as error:
             log.log(logging.WARNING if place.is_named_by_user else logging.DEBUG, "no reuse: %s", error)
         except RecompressError as error:
@@ -81,7 +94,8 @@ def _offers(place: Place, platform: Platform) -> Iterator[Offer]:
         if len(config.diff_ids) != len(manifest.layers):
             raise Unsupported("its config does not list as many diff_ids as there are layers")
         for diff_id, layer in Image(place.reference, manifest, config).layers:
-            if layer.compression is Compression.ZSTD_CHUNKED:
+            # A layer without the annotations for partial pulls may be zstd:chunked all the same.
+            if layer.media_type == MediaType.OCI_LAYER_ZSTD:
                 yield Offer(diff_id, layer, place.client.repository, str(place.reference))
 
 

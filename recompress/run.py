@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recompress import blobcache, limits, plan, results, reuse, signals, skopeo, twin, verify
 from recompress.blobcache import UnknownCache
-from recompress.errors import RecompressError, Unsupported, UsageError, about
+from recompress.copying import Copy, check_layer
+from recompress.errors import RecompressError, Unsupported, UsageError, VerificationFailed
 from recompress.image import Image
+from recompress.layer import LARGE_TOC_BYTES, Verdict
 from recompress.log import Warnings
-from recompress.manifest import Descriptor, MediaType, Platform
+from recompress.manifest import Descriptor, Manifest, MediaType, Platform
 from recompress.progress import Reporter
 from recompress.proving import Claim, Provers
 from recompress.reference import Digest, Reference
-from recompress.registry import Connection, RepositoryClient, Served, retrying
+from recompress.registry import Connection, RepositoryClient, Served
 from recompress.report import Action, LayerReport, RunReport
 from recompress.results import Results
 from recompress.reuse import Offer, Place
+from recompress.tables import judge, layout_of, with_annotations
 from recompress.workspace import Workspace, workspace
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,7 @@ class RunOptions:
     reuse: bool
     reuse_from: tuple[Reference, ...]
     oci_twin: bool
+    keep_impossible: bool
     results_dir: Path | None
     environment: Mapping[str, str]
 
@@ -60,7 +64,7 @@ def run(
         source_client = stack.enter_context(connection.client(options.image.repository))
         source = plan.resolve(source_client, options.image, options.platform)
         destination = options.to.repository if options.to else options.image.repository
-        this = _Run(
+        done = _Run(
             options,
             connection,
             provers,
@@ -68,8 +72,8 @@ def run(
             source_client,
             stack.enter_context(connection.client(destination)),
             source,
-        )
-        named, layers = this.keep() if source.manifest.is_zstd_chunked else this.recompress()
+        ).run()
+        named = done.named
         files = named.files()
         if options.results_dir:
             signals.too_late_to_end()
@@ -77,7 +81,8 @@ def run(
         return RunReport(
             source=source,
             twin=Reference(named.repository, named.tag, named.digest),
-            layers=layers,
+            layers=done.layers,
+            why_kept=done.why_kept,
             seconds=time.monotonic() - began,
             results=files,
             warnings=tuple(warnings.texts),
@@ -99,6 +104,23 @@ def _check(options: RunOptions) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Known:
+    """A layer that exists already, with its annotations, and how clients have to pull it."""
+
+    offer: Offer
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """The image that the results name, with its layers, and why it is not a twin where it is none."""
+
+    named: Results
+    layers: tuple[LayerReport, ...]
+    why_kept: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Run:
     """One run: `source` is read by `source_client`, `destination` takes the twin."""
 
@@ -110,50 +132,107 @@ class _Run:
     destination: RepositoryClient
     source: Image
 
-    def keep(self) -> tuple[Results, tuple[LayerReport, ...]]:
+    def run(self) -> _Done:
+        """Make the twin; leave a source alone that is one, or that can have none and may be kept."""
+        try:
+            plan.check_possible(self.source)
+            known = self._own_layers() if self.source.manifest.is_zstd else {}
+            verdicts = [known[diff_id].verdict for diff_id, _ in self.source.layers if diff_id in known]
+            layers = self.source.manifest.layers
+            if len(verdicts) == len(layers) and not verify.wrongly_annotated(layers, verdicts):
+                return self._leave(verdicts)
+            return self._recompress(known)
+        except Unsupported as error:
+            if not self.options.keep_impossible:
+                raise
+            log.warning("there is no twin, and the results name the source: %s", error)
+            return self._keep(str(error))
+
+    def _leave(self, verdicts: Sequence[Verdict]) -> _Done:
         """There is nothing to do for a source that is zstd:chunked, but its digest is handed out too."""
         source = self.source
-        self._prove(self.source_client, source, {})
+        verify.structure(self.source_client, source, source, self.options.jobs)
         oci_twin = source.digest if self.options.oci_twin else None
         named = Results(self.source_client.repository, self.options.image.tag, source.digest, oci_twin)
-        return named, self._layers(source, {}, {})
+        return _Done(named, self._layers(source, twin.why_full(verdicts), {}, {}))
 
-    def recompress(self) -> tuple[Results, tuple[LayerReport, ...]]:
+    def _keep(self, reason: str) -> _Done:
+        """The source takes the place of the twin that it cannot have."""
+        client, source = self.source_client, self.source
+        digest = twin.push_oci(client, source.manifest) if self.options.oci_twin else source.digest
+        is_source = digest == source.digest
+        tag = self.options.image.tag if is_source else twin.oci_tag(source.manifest)
+        oci_twin = digest if self.options.oci_twin else None
+        layers = self._layers(source, (None,) * len(source.manifest.layers), {}, {})
+        return _Done(Results(client.repository, tag, digest, oci_twin), layers, reason)
+
+    def _own_layers(self) -> dict[Digest, _Known]:
+        """The layers of a source that is zstd, judged; none of them where one is plain zstd."""
+        source, client = self.source, self.source_client
+        found: dict[Digest, Offer] = {}
+        for diff_id, layer in source.layers:
+            layout = layout_of(client, layer)
+            if layout is None:
+                return {}
+            full = with_annotations(layer, layout)
+            found[diff_id] = Offer(diff_id, full, client.repository, str(source.reference))
+        known = {}
+        for offer, outcome in self._judge(found.values()):
+            if isinstance(outcome, RecompressError):
+                raise outcome
+            known[offer.diff_id] = _Known(offer, outcome)
+        return known
+
+    def _recompress(self, own: Mapping[Digest, _Known]) -> _Done:
         """Push the twin, prove it, tag it."""
         source, options, destination = self.source, self.options, self.destination
         destination.check_push()
         repositories = (self.source_client.repository, destination.repository)
         with workspace(self.connection, repositories, options.environment) as space:
-            offers = self._offer(space) if options.reuse else {}
+            known = {**self._reusable(own, space), **own} if options.reuse else dict(own)
             self.reporter.step(f"recompressing {len(source.manifest.layers)} layers with skopeo")
-            copied = self._copy(space)
+            copied = Copy(
+                source, self.source_client, destination, self.reporter, options.level, options.jobs
+            ).run(space, self.connection.attempts)
         pushed = twin.read_back(destination, copied.digest)
-        result = twin.with_config(destination, pushed, source.config)
-        self._prove(destination, result, offers)
+        verify.recompressed(source.manifest, pushed, source.config)
+        twin.check_diff_ids(destination, pushed, source.config)
+        verdicts = self._verdicts(pushed, known)
+        result = twin.push(destination, source, pushed.layers, verdicts)
+        self.reporter.step("verifying the structure of the result")
+        verify.structure(destination, source, result, options.jobs)
         tag = (options.to and options.to.tag) or twin.default_tag(source.manifest)
         destination.tag(tag, Served(result.manifest.content, result.manifest.media_type))
         if options.reuse:
             self._move_cache_tag(result)
-        layers = self._layers(result, offers, copied.seconds)
-        self._warn(offers, layers)
+        layers = self._layers(result, twin.why_full(verdicts), known, copied.seconds)
+        self._warn(layers, verdicts, known)
         oci_twin = twin.push_oci(destination, source.manifest) if options.oci_twin else None
-        return Results(destination.repository, tag, result.digest, oci_twin), layers
+        return _Done(Results(destination.repository, tag, result.digest, oci_twin), layers)
 
-    def _offer(self, space: Workspace) -> dict[Digest, Offer]:
-        """Find layers that exist already, prove them, and tell skopeo of them; returns the proven ones."""
+    def _reusable(self, own: Mapping[Digest, _Known], space: Workspace) -> dict[Digest, _Known]:
+        """Find layers that exist already, judge them, and tell skopeo of them and of the source's own."""
         with ExitStack() as stack:
-            found = reuse.find(self.source, self._places(stack))
-        if not found:
+            found = reuse.find(self.source, self._places(stack), own)
+        if not found and not own:
             return {}
+        known: dict[Digest, _Known] = {}
         try:
             database = blobcache.create(space.directory, space.environment)
-            proven = self._proven(found)
-            known = ((layer.digest, proven[d]) for d, layer in self.source.layers if d in proven)
-            blobcache.fill(database, known)
+            if found:
+                self.reporter.step(f"proving {len(found)} layers that exist already")
+            for offer, outcome in self._judge(found.values()):
+                if isinstance(outcome, RecompressError):
+                    log.warning("not reused from %s: %s", offer.origin, outcome)
+                elif outcome.layout:
+                    full = with_annotations(offer.layer, outcome.layout)
+                    known[offer.diff_id] = _Known(replace(offer, layer=full), outcome)
+            offers = {diff_id: layer.offer for diff_id, layer in {**known, **own}.items()}
+            blobcache.fill(database, ((b.digest, offers[d]) for d, b in self.source.layers if d in offers))
         except UnknownCache as error:
             log.warning("no layers are reused: %s", error)
             return {}
-        return proven
+        return known
 
     def _places(self, stack: ExitStack) -> list[Place]:
         repository, source = self.destination.repository, self.source
@@ -167,70 +246,42 @@ class _Run:
             places.append(Place(client, reference, True))
         return places
 
-    def _proven(self, found: Mapping[Digest, Offer]) -> dict[Digest, Offer]:
+    def _judge(self, offers: Iterable[Offer]) -> Iterator[tuple[Offer, Verdict | RecompressError]]:
+        """Prove layers, or without provers read their tables: how clients have to pull each, or an error."""
         if self.provers is None:
-            return dict(found)
-        self.reporter.step(f"proving {len(found)} layers that exist already")
-        bounds = self._most_uncompressed()
-        claims = {
-            Claim(offer.repository, offer.layer, diff_id, bounds[diff_id]): offer
-            for diff_id, offer in found.items()
-        }
-        proven: dict[Digest, Offer] = {}
-        for claim, outcome in self.provers.prove(claims, self.reporter).items():
-            if isinstance(outcome, RecompressError):
-                log.warning("not reused from %s: %s", claims[claim].origin, outcome)
-            else:
-                proven[claim.diff_id] = claims[claim]
-        return proven
-
-    def _most_uncompressed(self) -> dict[Digest, int]:
-        """By diff_id, the most bytes that a layer can be uncompressed."""
-        return {diff_id: limits.most_uncompressed(layer) for diff_id, layer in self.source.layers}
-
-    def _copy(self, space: Workspace) -> skopeo.Copied:
-        options, source = self.options, self.source
-        command = skopeo.copy_command(
-            source.reference, self.destination.repository, space, options.level, options.jobs
-        )
-        on_layer = _layer_progress(source, self.reporter)
-
-        def attempt() -> skopeo.Copied:
-            try:
-                with about(str(source.reference), Unsupported):
-                    return skopeo.copy(command, space, on_layer)
-            except skopeo.SkopeoFailed as error:
-                log.debug("%s", error)
-                # What stands in the way is asked of the registry: its answers have status codes,
-                # skopeo's words have none. A question that used up its tries ends this, too.
-                plan.read(self.source_client, source.digest, source.reference)
-                for layer in source.manifest.layers:
-                    self.source_client.stat_blob(layer.digest)
-                self.destination.check_push()
-                raise
-
-        return retrying(self.connection.attempts, attempt)
-
-    def _prove(self, client: RepositoryClient, result: Image, proven: Mapping[Digest, Offer]) -> None:
-        """Raise VerificationFailed unless `result` holds exactly the source's image.
-
-        Layers that were proven before they were reused are not read again.
-        """
-        self.reporter.step("verifying the structure of the result")
-        verify.structure(client, self.source, result, self.options.jobs)
-        if self.provers is None:
+            for offer in offers:
+                with self.connection.client(offer.repository) as client:
+                    try:
+                        yield offer, judge(client, offer.layer)
+                    except VerificationFailed as error:
+                        yield offer, error
             return
-        bounds = self._most_uncompressed()
-        claims = [
-            Claim(client.repository, layer, diff_id, bounds[diff_id])
-            for diff_id, layer in result.layers
-            if not _is_offer(proven.get(diff_id), layer)
+        bounds = {diff_id: limits.most_uncompressed(layer) for diff_id, layer in self.source.layers}
+        claims = {Claim(o.repository, o.layer, o.diff_id, bounds[o.diff_id]): o for o in offers}
+        for claim, outcome in self.provers.prove(claims, self.reporter).items():
+            yield claims[claim], outcome
+
+    def _verdicts(self, pushed: Manifest, known: Mapping[Digest, _Known]) -> list[Verdict]:
+        """Prove what skopeo pushed, but for what was proven before: how clients have to pull each layer."""
+        repository, source = self.destination.repository, self.source
+        verdicts = {layer.offer.layer.digest: layer.verdict for layer in known.values()}
+        fresh = [
+            Offer(diff_id, after, repository, str(source.reference))
+            for (diff_id, _), after in zip(source.layers, pushed.layers, strict=True)
+            if not _is_known(known.get(diff_id), after)
         ]
-        if claims:
-            self.reporter.step(f"verifying the content of {len(claims)} layers")
-        for outcome in self.provers.prove(claims, self.reporter).values():
+        if fresh:
+            self.reporter.step(f"verifying the content of {len(fresh)} layers")
+        for offer, outcome in self._judge(fresh):
+            if isinstance(outcome, VerificationFailed):
+                # skopeo cannot make the same stream of every layer: then there is no twin, and nobody lies.
+                for diff_id, layer in source.layers:
+                    if diff_id == offer.diff_id:
+                        check_layer(self.source_client, source, layer, diff_id)
             if isinstance(outcome, RecompressError):
                 raise outcome
+            verdicts[offer.layer.digest] = outcome
+        return [verdicts[layer.digest] for layer in pushed.layers]
 
     def _move_cache_tag(self, result: Image) -> None:
         tag = reuse.cache_tag(self.source.platform)
@@ -243,27 +294,45 @@ class _Run:
             log.warning("the tag %s for later runs could not be moved: %s", tag, error)
 
     def _layers(
-        self, result: Image, offers: Mapping[Digest, Offer], seconds: Mapping[str, float]
+        self,
+        result: Image,
+        reasons: Sequence[str | None],
+        known: Mapping[Digest, _Known],
+        seconds: Mapping[str, float],
     ) -> tuple[LayerReport, ...]:
-        def report(diff_id: Digest, before: Descriptor, after: Descriptor) -> LayerReport:
-            offer = offers.get(diff_id)
+        layers = []
+        for (diff_id, before), (_, after), reason in zip(
+            self.source.layers, result.layers, reasons, strict=True
+        ):
             if before.digest == after.digest:
                 action, origin = Action.KEPT, None
-            elif offer and _is_offer(offer, after):
-                action, origin = Action.REUSED, offer.origin
+            elif (exists := known.get(diff_id)) and exists.offer.layer.digest == after.digest:
+                action, origin = Action.REUSED, exists.offer.origin
             else:
                 action, origin = Action.COMPRESSED, None
-            return LayerReport(diff_id, before, after, action, origin, seconds.get(before.digest.short))
+            took = seconds.get(before.digest.short)
+            layers.append(LayerReport(diff_id, before, after, action, origin, took, reason))
+        return tuple(layers)
 
-        pairs = zip(self.source.layers, result.layers, strict=True)
-        return tuple(report(diff_id, before, after) for (diff_id, before), (_, after) in pairs)
-
-    def _warn(self, offers: Mapping[Digest, Offer], layers: tuple[LayerReport, ...]) -> None:
-        source = self.source
+    def _warn(
+        self, layers: Sequence[LayerReport], verdicts: Sequence[Verdict], known: Mapping[Digest, _Known]
+    ) -> None:
+        for layer, verdict in zip(layers, verdicts, strict=True):
+            if layer.why_full:
+                log.warning("clients pull layer %s in full: %s", layer.twin.digest, layer.why_full)
+            elif verdict.layout and verdict.layout.toc.uncompressed > LARGE_TOC_BYTES:
+                log.warning(
+                    "layer %s has a table of contents of %d bytes: podman of before 2025 fails to pull it",
+                    layer.twin.digest,
+                    verdict.layout.toc.uncompressed,
+                )
+        if layers and all(layer.why_full for layer in layers):
+            log.warning("no layer of the twin can be pulled partially: it saves clients nothing")
         compressed = {layer.diff_id for layer in layers if layer.action is Action.COMPRESSED}
-        if ignored := compressed & offers.keys():
-            taken = len(offers) - len(ignored)
-            log.warning("skopeo took %d of %d layers that it could have reused", taken, len(offers))
+        if ignored := compressed & known.keys():
+            taken = len(known) - len(ignored)
+            log.warning("skopeo took %d of %d layers that it could have reused", taken, len(known))
+        source = self.source
         fields = ", ".join(source.config.docker_only_fields)
         if fields and source.manifest.media_type == MediaType.DOCKER_MANIFEST:
             log.warning(
@@ -273,22 +342,8 @@ class _Run:
             )
 
 
-def _layer_progress(source: Image, reporter: Reporter) -> Callable[[str, int | None], None]:
-    sizes = {layer.digest.short: layer.size for layer in source.manifest.layers}
-
-    def on_layer(digest: str, done: int | None) -> None:
-        title = f"layer {digest}"
-        if done is not None:
-            reporter.update(title, done, sizes.get(digest, done))
-        else:
-            # skopeo names a layer that it takes over by the digest it has at the destination.
-            reporter.finish(title, "done" if digest in sizes else "reused")
-
-    return on_layer
-
-
-def _is_offer(offer: Offer | None, layer: Descriptor) -> bool:
-    return offer is not None and (
-        (offer.layer.digest, offer.layer.size, offer.layer.chunked)
+def _is_known(known: _Known | None, layer: Descriptor) -> bool:
+    return known is not None and (
+        (known.offer.layer.digest, known.offer.layer.size, known.offer.layer.chunked)
         == (layer.digest, layer.size, layer.chunked)
     )

@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 from recompress.errors import VerificationFailed, about
 from recompress.layer import FOOTER_BYTES, Layout, Section, Verdict, in_footer, judge_tables
-from recompress.manifest import Descriptor
+from recompress.manifest import Compression, Descriptor
 from recompress.reference import Digest
 from recompress.registry import RepositoryClient
 
@@ -32,10 +32,10 @@ class Tables:
 def layout_of(client: RepositoryClient, layer: Descriptor) -> Layout | None:
     """Where the tables of a layer are, by its annotations, or by its footer where it has none.
 
-    None where it has neither: a plain zstd layer. Raises VerificationFailed for annotations that lead nowhere.
+    None where it has neither: a plain zstd layer. Raises VerificationFailed for annotations that are wrong.
     """
     with about(f"layer {layer.digest}", VerificationFailed):
-        if layer.chunked:
+        if layer.compression is Compression.ZSTD_CHUNKED:
             return Layout.of(layer)
     if layer.size <= FOOTER_BYTES:
         return None

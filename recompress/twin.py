@@ -1,13 +1,17 @@
-"""The twin's manifest: what skopeo pushed, read back, with the source's config in it."""
+"""The twin's manifest: made from the source's and the layers' blobs alone, whoever made those, and when."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from recompress.errors import Unsupported, VerificationFailed, about
 from recompress.image import Image
+from recompress.layer import Verdict
 from recompress.manifest import (
+    CHUNKED_PREFIX,
+    ESTARGZ_TOC,
     Config,
     Descriptor,
     Index,
@@ -25,6 +29,14 @@ _OCI_TYPES: Mapping[str, str] = {
     MediaType.DOCKER_LAYER_GZIP: MediaType.OCI_LAYER_GZIP,
     MediaType.DOCKER_LAYER_ZSTD: MediaType.OCI_LAYER_ZSTD,
 }
+_OF_COMPRESSED_BYTES = (
+    CHUNKED_PREFIX,
+    "io.containers.zstd-chunked.",
+    "containerd.io/snapshot/stargz/",
+    "io.containers.estargz.",
+    "com.amazon.soci.",
+)
+"""How annotations begin that speak of the compressed bytes of a layer, and hold for no other bytes."""
 
 
 def default_tag(source: Manifest) -> str:
@@ -38,24 +50,17 @@ def oci_tag(source: Manifest) -> str:
 
 
 def push_oci(client: RepositoryClient, source: Manifest) -> Digest:
-    """Push a Docker v2s2 manifest as an OCI one: the same layers and config, nothing recompressed.
+    """Push a Docker v2s2 manifest as an OCI one: the same layers, config and annotations.
 
     Returns its digest; that of the source where that is an OCI manifest already.
     """
     if source.media_type == MediaType.OCI_MANIFEST:
         return source.digest
-    document = {
-        "schemaVersion": 2,
-        "mediaType": MediaType.OCI_MANIFEST,
-        "config": _as_oci(source.config),
-        "layers": [_as_oci(layer) for layer in source.layers],
-    }
-    content = json.dumps(document, separators=(",", ":")).encode()
-    served, digest = Served(content, MediaType.OCI_MANIFEST), Digest.of(content)
-    client.put_manifest(digest, served)
-    read_back(client, digest)
-    client.tag(oci_tag(source), served)
-    return digest
+    layers = [_document(layer, _oci_type(layer), layer.annotations) for layer in source.layers]
+    content = _manifest(_document(source.config, _oci_type(source.config)), layers, source.annotations)
+    pushed = _push(client, content)
+    client.tag(oci_tag(source), Served(pushed.content, pushed.media_type))
+    return pushed.digest
 
 
 def read_back(client: RepositoryClient, digest: Digest) -> Manifest:
@@ -68,31 +73,105 @@ def read_back(client: RepositoryClient, digest: Digest) -> Manifest:
     return manifest
 
 
-def with_config(client: RepositoryClient, pushed: Manifest, config: Config) -> Image:
-    """The image of the pushed manifest if it has this config, else of one that has, pushed by its digest.
+def check_diff_ids(client: RepositoryClient, pushed: Manifest, config: Config) -> None:
+    """Raise VerificationFailed where skopeo pushed a config with other diff_ids than those of `config`.
 
-    For a Docker v2s2 source skopeo writes a config of its own, without Healthcheck, OnBuild and
-    Shell, so that the image ID changes. OCI does not forbid these fields: the original bytes are
-    as good a config of an OCI manifest.
+    For a Docker v2s2 source it writes a config of its own, which the twin does not take.
     """
-    if pushed.config.digest != config.digest:
-        with about(f"{client.repository}@{pushed.digest}, just pushed", Unsupported, VerificationFailed):
-            rewritten = parse_config(client.config(pushed.config))
-        if rewritten.diff_ids != config.diff_ids:
-            # Seen here, because it is not to be seen any more once the config is put right.
-            raise VerificationFailed(
-                f"skopeo pushed {client.repository}@{pushed.digest} with other diff_ids than its source has"
-            )
-        client.put_config(config.content)
-        document = json.loads(pushed.content)
-        document["config"] = _as_oci(Descriptor(MediaType.OCI_CONFIG, config.digest, len(config.content)))
-        content = json.dumps(document, separators=(",", ":")).encode()
-        digest = Digest.of(content)
-        client.put_manifest(digest, Served(content, MediaType.OCI_MANIFEST))
-        pushed = read_back(client, digest)
-    return Image(Reference(client.repository, None, pushed.digest), pushed, config)
+    if pushed.config.digest == config.digest:
+        return
+    with about(f"{client.repository}@{pushed.digest}, just pushed", Unsupported, VerificationFailed):
+        rewritten = parse_config(client.config(pushed.config))
+    if rewritten.diff_ids != config.diff_ids:
+        raise VerificationFailed(
+            f"skopeo pushed {client.repository}@{pushed.digest} with other diff_ids than its source has"
+        )
 
 
-def _as_oci(blob: Descriptor) -> dict[str, str | int]:
-    media_type = _OCI_TYPES.get(blob.media_type, blob.media_type)
-    return {"mediaType": media_type, "digest": str(blob.digest), "size": blob.size}
+def why_full(verdicts: Iterable[Verdict]) -> tuple[str | None, ...]:
+    """Why clients have to pull each layer of an image in full, lowest first; None where they need not."""
+    reasons: list[str | None] = []
+    root_changed = False
+    for verdict in verdicts:
+        handed_on = "a layer below sets the mode of the root directory" if root_changed else None
+        reasons.append(verdict.why_full or handed_on)
+        root_changed = root_changed or verdict.changes_root
+    return tuple(reasons)
+
+
+def push(
+    client: RepositoryClient, source: Image, blobs: Sequence[Descriptor], verdicts: Sequence[Verdict]
+) -> Image:
+    """Push the manifest of the twin whose layers are `blobs`, by its digest, without a tag.
+
+    A layer has the zstd-chunked annotations where its verdict is that clients may pull it partially. The
+    config is the source's, byte for byte: OCI does not forbid the fields that only Docker knows. Annotations
+    are the source's, but for those that speak of the compressed bytes. A subject is not carried over: it
+    would make the twin a referrer of what the source refers to.
+    """
+    reasons = why_full(verdicts)
+    layers = [
+        _document(after, MediaType.OCI_LAYER_ZSTD, _annotations(before, after, verdict, reason))
+        for before, after, verdict, reason in zip(
+            source.manifest.layers, blobs, verdicts, reasons, strict=True
+        )
+    ]
+    client.put_config(source.config.content)
+    config = Descriptor(MediaType.OCI_CONFIG, source.config.digest, len(source.config.content))
+    content = _manifest(
+        _document(config, config.media_type), layers, kept_annotations(source.manifest.annotations)
+    )
+    pushed = _push(client, content)
+    return Image(Reference(client.repository, None, pushed.digest), pushed, source.config)
+
+
+def kept_annotations(of_source: Mapping[str, str]) -> dict[str, str]:
+    """Those annotations of a source's manifest, or of a layer, that hold for other compressed bytes, too."""
+    return {n: value for n, value in of_source.items() if not n.startswith(_OF_COMPRESSED_BYTES)}
+
+
+def _annotations(
+    before: Descriptor, after: Descriptor, verdict: Verdict, reason: str | None
+) -> dict[str, str]:
+    if before.digest == after.digest:
+        # They speak of these very bytes, but nobody pulls a zstd layer by a table of eStargz.
+        own = {n: v for n, v in before.annotations.items() if not n.startswith(CHUNKED_PREFIX)}
+        own.pop(ESTARGZ_TOC, None)
+    else:
+        own = kept_annotations(before.annotations)
+    if reason is None and verdict.layout:
+        own.update(verdict.layout.annotations)
+    return own
+
+
+def _push(client: RepositoryClient, content: bytes) -> Manifest:
+    digest = Digest.of(content)
+    client.put_manifest(digest, Served(content, MediaType.OCI_MANIFEST))
+    return read_back(client, digest)
+
+
+def _manifest(
+    config: Mapping[str, Any], layers: Sequence[Mapping[str, Any]], of_manifest: Mapping[str, str]
+) -> bytes:
+    document: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": MediaType.OCI_MANIFEST,
+        "config": config,
+        "layers": layers,
+    }
+    if of_manifest:
+        document["annotations"] = dict(sorted(of_manifest.items()))
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _document(
+    blob: Descriptor, media_type: str, of_blob: Mapping[str, str] | None = None
+) -> Mapping[str, Any]:
+    document: dict[str, Any] = {"mediaType": media_type, "digest": str(blob.digest), "size": blob.size}
+    if of_blob:
+        document["annotations"] = dict(sorted(of_blob.items()))
+    return document
+
+
+def _oci_type(blob: Descriptor) -> str:
+    return _OCI_TYPES.get(blob.media_type, blob.media_type)

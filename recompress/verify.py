@@ -1,19 +1,22 @@
-"""Proof that a twin is the same image: of its structure here, of its content in `proving`.
+"""Proof that a twin is the same image for every client: of its structure here, of its content in `proving`.
 
-Usable as a library: it needs a client for the repository that holds the twin, the source image
-and the twin's manifest, and raises VerificationFailed where anything is not as it must be.
+Usable as a library: it needs a client for the repository that holds the twin, the source image and the twin,
+and raises VerificationFailed where anything is not as it must be.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from recompress import twin
 from recompress.errors import RecompressError, VerificationFailed, about
 from recompress.image import Image
-from recompress.layer import LayerProof, Layout
+from recompress.layer import LayerProof, Layout, Verdict
 from recompress.manifest import (
     CHUNKED_ANNOTATIONS,
+    ESTARGZ_TOC,
     Compression,
     Config,
     Descriptor,
@@ -39,13 +42,16 @@ def compare(
         except VerificationFailed as error:
             failures.append(str(error))
     claims = [
-        Claim(result.reference.repository, layer, diff_id)
+        Claim(result.reference.repository, layer, diff_id, is_chunked=False)
         for diff_id, layer in result.layers
-        if layer.compression is Compression.ZSTD_CHUNKED
+        if layer.media_type == MediaType.OCI_LAYER_ZSTD
     ]
     reporter.step(f"verifying the content of {len(claims)} layers")
     outcomes = provers.prove(claims, reporter)
     verdicts = tuple(_verdict(claim, outcomes[claim]) for claim in claims)
+    proofs = [verdict.outcome for verdict in verdicts if isinstance(verdict.outcome, LayerProof)]
+    if len(proofs) == len(result.manifest.layers):
+        failures += wrongly_annotated(result.manifest.layers, proofs)
     return VerifyReport(source, result, verdicts, tuple(failures))
 
 
@@ -56,25 +62,37 @@ def _verdict(claim: Claim, outcome: LayerProof | RecompressError) -> LayerVerdic
     return LayerVerdict(claim.diff_id, claim.layer, outcome)
 
 
-def structure(client: RepositoryClient, source: Image, twin: Image, jobs: int) -> None:
-    """Prove the structure of `twin`, in the repository of `client`, against its source.
-
-    Every layer is zstd:chunked with all annotations, there are as many as the source has and as
-    the config has diff_ids, the config is the source's byte for byte, no annotation of the source
-    is lost, and the table of contents of every layer, fetched as a client that pulls partially
-    fetches it, has the checksum that its annotation says.
-    """
-    _same_shape(source.manifest, twin.manifest, source.config)
-    _same_config(client, source.config, twin.manifest)
-    annotations = twin.manifest.annotations
-    for name, value in source.manifest.annotations.items():
-        if annotations.get(name) != value:
-            raise VerificationFailed(
-                f"the annotation {name!r} of the source, {value!r:.200}, "
-                f"is {annotations.get(name)!r:.200} in the twin {twin.digest}"
+def wrongly_annotated(layers: Sequence[Descriptor], verdicts: Sequence[Verdict]) -> list[str]:
+    """What is wrong with the layers of an image that have the annotations for partial pulls, or lack them."""
+    wrong = []
+    for layer, reason in zip(layers, twin.why_full(verdicts), strict=True):
+        if layer.chunked and layer.compression is not Compression.ZSTD_CHUNKED:
+            wrong.append(f"layer {layer.digest} has only some of the annotations for partial pulls")
+        elif reason and layer.chunked:
+            wrong.append(
+                f"layer {layer.digest}: {reason}: its annotations let clients pull it partially, "
+                "and they get other files"
             )
+        elif not reason and not layer.chunked:
+            wrong.append(
+                f"layer {layer.digest} lacks the annotations for partial pulls, and nothing in it is a reason"
+            )
+    return wrong
+
+
+def structure(client: RepositoryClient, source: Image, result: Image, jobs: int) -> None:
+    """Prove the structure of the twin `result`, in the repository of `client`, against its source.
+
+    Every layer is zstd, there are as many as the source has and as the config has diff_ids, the config is the
+    source's byte for byte, and no annotation of the manifest is lost. The table of contents of every layer
+    that has the annotations for partial pulls has the checksum that they say.
+    """
+    shape(source.manifest, result.manifest, source.config)
+    _same_config(client, source.config, result.manifest)
+    _same_annotations(source.manifest, result.manifest)
+    chunked = [layer for layer in result.manifest.layers if layer.chunked]
     with ThreadPoolExecutor(jobs) as pool:
-        honoured = list(pool.map(lambda layer: _toc_has_its_checksum(client, layer), twin.manifest.layers))
+        honoured = list(pool.map(lambda layer: _toc_has_its_checksum(client, layer), chunked))
     if not all(honoured):
         log.warning(
             "the registry %s ignores HTTP Range requests: clients cannot pull parts of layers from it, "
@@ -83,34 +101,64 @@ def structure(client: RepositoryClient, source: Image, twin: Image, jobs: int) -
         )
 
 
-def _same_shape(source: Manifest, twin: Manifest, config: Config) -> None:
-    if twin.media_type != MediaType.OCI_MANIFEST:
-        raise VerificationFailed(f"the twin {twin.digest} is of type {twin.media_type}, not an OCI manifest")
-    if not len(source.layers) == len(twin.layers) == len(config.diff_ids):
+def recompressed(source: Manifest, pushed: Manifest, config: Config) -> None:
+    """Prove that skopeo has recompressed every layer: what it pushes has the annotations on each."""
+    shape(source, pushed, config)
+    for number, layer in enumerate(pushed.layers, start=1):
+        if not layer.chunked:
+            raise VerificationFailed(f"layer {number} of the twin, {layer.digest}, is plain zstd")
+
+
+def shape(source: Manifest, result: Manifest, config: Config) -> None:
+    """Prove that every layer was recompressed, and may be pulled partially, or not, without a doubt."""
+    if result.media_type != MediaType.OCI_MANIFEST:
         raise VerificationFailed(
-            f"the twin {twin.digest} has {len(twin.layers)} layers, its source has {len(source.layers)} "
+            f"the twin {result.digest} is of type {result.media_type}, not an OCI manifest"
+        )
+    if not len(source.layers) == len(result.layers) == len(config.diff_ids):
+        raise VerificationFailed(
+            f"the twin {result.digest} has {len(result.layers)} layers, its source has {len(source.layers)} "
             f"and its config lists {len(config.diff_ids)}"
         )
-    for number, layer in enumerate(twin.layers, start=1):
+    for number, layer in enumerate(result.layers, start=1):
+        what = f"layer {number} of the twin, {layer.digest},"
         if layer.media_type != MediaType.OCI_LAYER_ZSTD:
-            raise VerificationFailed(
-                f"layer {number} of the twin, {layer.digest}, is {layer.media_type}: it was not recompressed"
-            )
-        if layer.compression is not Compression.ZSTD_CHUNKED:
+            raise VerificationFailed(f"{what} is {layer.media_type}: it was not recompressed")
+        if layer.chunked and layer.compression is not Compression.ZSTD_CHUNKED:
             missing = ", ".join(a for a in CHUNKED_ANNOTATIONS if a not in layer.annotations)
-            raise VerificationFailed(
-                f"layer {number} of the twin, {layer.digest}, is plain zstd: it lacks {missing}"
-            )
+            raise VerificationFailed(f"{what} lacks {missing}, and has others that go with it")
+        if ESTARGZ_TOC in layer.annotations:
+            # toc.GetTOCDigest: with both, clients refuse the layer; with this one, they read another table.
+            raise VerificationFailed(f"{what} has the annotation {ESTARGZ_TOC}, which is for gzip layers")
 
 
-def _same_config(client: RepositoryClient, config: Config, twin: Manifest) -> None:
-    if (twin.config.digest, twin.config.size) != (config.digest, len(config.content)):
+def _same_config(client: RepositoryClient, config: Config, result: Manifest) -> None:
+    if (result.config.digest, result.config.size) != (config.digest, len(config.content)):
         raise VerificationFailed(
-            f"the twin {twin.digest} has the config {twin.config.digest}, its source has {config.digest}: "
-            "the image ID is not kept"
+            f"the twin {result.digest} has the config {result.config.digest}, its source has "
+            f"{config.digest}: the image ID is not kept"
         )
-    if client.config(twin.config) != config.content:
+    if client.config(result.config) != config.content:
         raise VerificationFailed(f"the config {config.digest} of the twin is not the source's")
+
+
+def _same_annotations(source: Manifest, result: Manifest) -> None:
+    for name, value in twin.kept_annotations(source.annotations).items():
+        if result.annotations.get(name) != value:
+            raise VerificationFailed(
+                f"the annotation {name!r} of the source, {value!r:.200}, "
+                f"is {result.annotations.get(name)!r:.200} in the twin {result.digest}"
+            )
+    for before, after in zip(source.layers, result.layers, strict=True):
+        kept = after.annotations.items()
+        if lost := [
+            name
+            for name, value in twin.kept_annotations(before.annotations).items()
+            if (name, value) not in kept
+        ]:
+            log.warning(
+                "layer %s of the twin lacks annotations of its source: %s", after.digest, ", ".join(lost)
+            )
 
 
 def _toc_has_its_checksum(client: RepositoryClient, layer: Descriptor) -> bool:

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recompress.errors import VerificationFailed
-from recompress.manifest import TARSPLIT_POSITION, TOC_CHECKSUM, TOC_POSITION, Descriptor
+from recompress.manifest import ESTARGZ_TOC, TARSPLIT_POSITION, TOC_CHECKSUM, TOC_POSITION, Descriptor
 from recompress.reference import Digest
 
 MAX_TOC_BYTES = 150 * 1024 * 1024
@@ -31,7 +31,6 @@ compressed tar-split data, in practice smaller, gets the same limit."""
 LARGE_TOC_BYTES = 50 * 1024 * 1024
 """podman of before 2025 fails to pull a layer with a larger TOC (the limit was raised then)."""
 
-_ESTARGZ_TOC = "containerd.io/snapshot/stargz/toc.digest"
 _MAX_TARSPLIT_BYTES = 2**40
 _NUMBER = r"(0|[1-9][0-9]{0,18})"
 _TOC_POSITION = re.compile(":".join([_NUMBER] * 4), re.ASCII)
@@ -75,7 +74,7 @@ class Layout:
         where the sections do not fill the end of the blob.
         """
         annotations = layer.annotations
-        if _ESTARGZ_TOC in annotations:
+        if ESTARGZ_TOC in annotations:
             # toc.GetTOCDigest refuses this too: two readers could believe two tables.
             raise VerificationFailed("it has the tables of contents of both zstd:chunked and eStargz")
         try:

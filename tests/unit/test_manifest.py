@@ -61,7 +61,7 @@ def test_a_manifest_is_read_with_its_exact_bytes() -> None:
 def test_a_layer_is_packed_as_its_media_type_says(media_type: str, compression: Compression | None) -> None:
     manifest = parsed(images.manifest(CONFIG, [layer(media_type)]))
     assert manifest.layers[0].compression is compression
-    assert not manifest.is_zstd_chunked
+    assert manifest.is_zstd is (media_type == MediaType.OCI_LAYER_ZSTD)
 
 
 def test_a_zstd_layer_with_all_annotations_is_zstd_chunked() -> None:
@@ -69,7 +69,7 @@ def test_a_zstd_layer_with_all_annotations_is_zstd_chunked() -> None:
         images.manifest(CONFIG, [layer(MediaType.OCI_LAYER_ZSTD, images.chunked_annotations())])
     )
     assert manifest.layers[0].compression is Compression.ZSTD_CHUNKED
-    assert manifest.is_zstd_chunked
+    assert manifest.is_zstd
 
 
 @pytest.mark.parametrize("missing", CHUNKED_ANNOTATIONS)
@@ -78,7 +78,6 @@ def test_a_zstd_layer_that_lacks_an_annotation_is_plain_zstd(missing: str) -> No
     del annotations[missing]
     manifest = parsed(images.manifest(CONFIG, [layer(MediaType.OCI_LAYER_ZSTD, annotations)]))
     assert manifest.layers[0].compression is Compression.ZSTD
-    assert not manifest.is_zstd_chunked
 
 
 def test_a_gzip_layer_with_the_annotations_is_still_gzip() -> None:
@@ -88,12 +87,12 @@ def test_a_gzip_layer_with_the_annotations_is_still_gzip() -> None:
     assert manifest.layers[0].compression is Compression.GZIP
 
 
-def test_one_layer_that_is_not_zstd_chunked_is_enough_to_have_work_to_do() -> None:
+def test_one_layer_that_is_not_zstd_is_enough_to_have_work_to_do() -> None:
     mixed = [
         layer(MediaType.OCI_LAYER_ZSTD, images.chunked_annotations()),
-        layer(MediaType.OCI_LAYER_ZSTD),
+        layer(MediaType.OCI_LAYER_GZIP),
     ]
-    assert not parsed(images.manifest(CONFIG, mixed)).is_zstd_chunked
+    assert not parsed(images.manifest(CONFIG, mixed)).is_zstd
 
 
 @pytest.mark.parametrize("layers", [[], [layer(MediaType.DOCKER_LAYER_ZSTD, images.chunked_annotations())]])
@@ -102,7 +101,7 @@ def test_a_docker_manifest_always_has_work_to_do(layers: list[dict[str, Any]]) -
         images.manifest(CONFIG, layers, MediaType.DOCKER_MANIFEST, MediaType.DOCKER_CONFIG),
         MediaType.DOCKER_MANIFEST,
     )
-    assert not manifest.is_zstd_chunked
+    assert not manifest.is_zstd
 
 
 def test_without_a_media_type_of_its_own_a_manifest_is_what_it_is_served_as() -> None:

@@ -1,0 +1,97 @@
+"""Having skopeo recompress an image, and finding out why where it fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from recompress import limits, plan, skopeo
+from recompress.errors import Unsupported, VerificationFailed, about
+from recompress.image import Image
+from recompress.layer import check_source
+from recompress.manifest import Descriptor
+from recompress.progress import Reporter
+from recompress.reference import Digest
+from recompress.registry import RepositoryClient, retrying
+from recompress.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One image to be recompressed: read by `source_client`, pushed to the repository of `destination`."""
+
+    source: Image
+    source_client: RepositoryClient
+    destination: RepositoryClient
+    reporter: Reporter
+    level: int | None
+    jobs: int
+
+    def run(self, space: Workspace, attempts: int) -> skopeo.Copied:
+        """Run skopeo, at most `attempts` times, until it has pushed the recompressed image by its digest.
+
+        Raises what the registry answers where that is why skopeo fails; Unsupported for an image of which no
+        zstd:chunked one can be made; SkopeoFailed where all is well but skopeo fails.
+        """
+        source, repository = self.source, self.destination.repository
+        command = skopeo.copy_command(source.reference, repository, space, self.level, self.jobs)
+        on_layer = _layer_progress(source, self.reporter)
+        failures: list[str] = []
+
+        def attempt() -> skopeo.Copied:
+            try:
+                return skopeo.copy(command, space, on_layer)
+            except skopeo.SkopeoFailed as error:
+                log.debug("%s", error)
+                self._ask_registry()
+                if not failures:
+                    self._check_layers()
+                # A second time the same words: it would fail a third time.
+                error.temporary = error.temporary and str(error) not in failures
+                failures.append(str(error))
+                raise
+
+        return retrying(attempts, attempt)
+
+    def _ask_registry(self) -> None:
+        # What stands in the way is asked of the registry: its answers have status codes, skopeo's words have
+        # none. A question that used up its tries ends this, too.
+        plan.read(self.source_client, self.source.digest, self.source.reference)
+        for layer in self.source.manifest.layers:
+            self.source_client.stat_blob(layer.digest)
+        self.destination.check_push()
+
+    def _check_layers(self) -> None:
+        self.reporter.step("reading the source's layers, for what in them skopeo may have failed on")
+        for diff_id, layer in self.source.layers:
+            check_layer(self.source_client, self.source, layer, diff_id)
+
+
+def check_layer(client: RepositoryClient, source: Image, layer: Descriptor, diff_id: Digest) -> None:
+    """Read a layer of the source once.
+
+    Raises Unsupported, with the path, where no zstd:chunked layer can be made of it; VerificationFailed where
+    it is not what the image's config says.
+    """
+    with (
+        about(str(source.reference), (Unsupported, VerificationFailed)),
+        client.blob(layer.digest) as chunks,
+    ):
+        check_source(chunks, layer, diff_id, limits.most_uncompressed(layer))
+
+
+def _layer_progress(source: Image, reporter: Reporter) -> Callable[[str, int | None], None]:
+    sizes = {layer.digest.short: layer.size for layer in source.manifest.layers}
+
+    def on_layer(digest: str, done: int | None) -> None:
+        title = f"layer {digest}"
+        if done is not None:
+            reporter.update(title, done, sizes.get(digest, done))
+        else:
+            # skopeo names a layer that it takes over by the digest it has at the destination.
+            reporter.finish(title, "done" if digest in sizes else "reused")
+
+    return on_layer
