@@ -20,6 +20,7 @@ from recompress.errors import RecompressError
 from recompress.manifest import Compression, MediaType
 from recompress.reference import Digest
 from recompress.reuse import Offer
+from recompress.workspace import Workspace
 
 _PLACE = Path("containers/cache/blob-info-cache-v1.sqlite")
 _SKOPEO_SECONDS = 30
@@ -39,17 +40,25 @@ class UnknownCache(RecompressError):
     """This skopeo keeps its cache in a way that is not known here: reuse is off, nothing else."""
 
 
-def create(data_home: Path, environment: Mapping[str, str]) -> Path:
-    """Let skopeo make its cache below `data_home` (its XDG_DATA_HOME); returns the database.
+def create(space: Workspace) -> Path:
+    """Let skopeo make its cache in a workspace; returns the database.
 
     Raises UnknownCache where what it made is not what is known here.
     """
+    data_home = space.directory
     image = data_home / "empty-image"
     _write_empty_image(image)
-    command = ["skopeo", "copy", "--quiet", f"dir:{image}", f"dir:{data_home / 'empty-copy'}"]
+    command = [
+        "skopeo",
+        "--insecure-policy",
+        "copy",
+        "--quiet",
+        f"dir:{image}",
+        f"dir:{data_home / 'empty-copy'}",
+    ]
     try:
         subprocess.run(
-            command, env=dict(environment), capture_output=True, timeout=_SKOPEO_SECONDS, check=True
+            command, env=dict(space.environment), capture_output=True, timeout=_SKOPEO_SECONDS, check=True
         )
     except (subprocess.SubprocessError, OSError) as error:
         raise UnknownCache(f"skopeo made no cache: {error}") from None

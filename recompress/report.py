@@ -125,7 +125,7 @@ class RunReport:
                 compression(layer.source),
                 compression(layer.twin),
                 str(layer.action),
-                "in full" if layer.why_full else "partially",
+                "partially" if layer.twin.compression is Compression.ZSTD_CHUNKED else "in full",
                 decimal(layer.source.size),
                 decimal(layer.twin.size),
                 "" if layer.seconds is None else f"{layer.seconds:.1f}",
@@ -263,7 +263,12 @@ class VerifyReport:
             row = [verdict.layer.digest.short, verdict.diff_id.short]
             if isinstance(proof := verdict.outcome, LayerProof):
                 sizes = (proof.compressed_bytes, proof.uncompressed_bytes)
-                table.add_row(*row, "proven, pulled in full" if proof.why_full else "proven", str(proof.entries), *map(decimal, sizes))
+                table.add_row(
+                    *row,
+                    "proven, pulled in full" if proof.why_full else "proven",
+                    str(proof.entries),
+                    *map(decimal, sizes),
+                )
             else:
                 table.add_row(*row, "FAILED", "", "", "")
         kept = "kept" if self.image_id_is_kept else "NOT kept"

@@ -218,7 +218,7 @@ class _Run:
             return {}
         known: dict[Digest, _Known] = {}
         try:
-            database = blobcache.create(space.directory, space.environment)
+            database = blobcache.create(space)
             if found:
                 self.reporter.step(f"proving {len(found)} layers that exist already")
             for offer, outcome in self._judge(found.values()):

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from recompress.errors import SkopeoUnusable, Unavailable, Unsupported, UsageError
+from recompress.errors import SkopeoUnusable, Unavailable, UsageError
 from recompress.reference import Digest, Reference, Repository
 from recompress.workspace import Workspace
 
@@ -48,7 +48,9 @@ _COPYING = re.compile(
     r"Copying blob (?:sha256:)?(?P<digest>[0-9a-f]{12})[0-9a-f]*"
     r"(?: +(?:\[[^\]]*\] (?P<done>[0-9.]+)(?P<unit>[KMGT]?i?[Bb]) /|(?P<end>done|skipped: already exists)))?"
 )
-_NO_TAR_FOR_IT = re.compile(r"unknown tarball type: ([0-9]{1,3})")
+_REJECTED = "Source image rejected: "
+"""containers/image, copy: what every policy that does not accept an image ends in."""
+
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -110,6 +112,7 @@ def copy_command(
     verify = str(space.verify_tls).lower()
     return [
         "skopeo",
+        f"--policy={space.policy}",
         "copy",
         f"--authfile=/proc/self/fd/{space.auth_file}",
         f"--src-tls-verify={verify}",
@@ -161,12 +164,11 @@ def copy(
         status = process.wait()
     words = stderr_file.read_text(errors="replace").strip()
     if status:
-        if found := _NO_TAR_FOR_IT.search(words):
-            # The one failure whose words are read: the registry knows nothing of it, and trying
-            # again would compress everything again (containers/storage, chunked/compressor).
-            raise Unsupported(
-                f"a layer has a tar entry of type {chr(int(found[1]))!r}, which no zstd:chunked layer can "
-                f"hold (skopeo: {found[0]}): build the image without such files"
+        if _REJECTED in words:
+            # The one failure whose words are read: neither the registry nor the image knows of it.
+            raise SkopeoUnusable(
+                f"the policy {space.policy} rejects the image ({_last_words(words)}): change it there, see "
+                "containers-policy.json(5)"
             )
         if shutil.disk_usage(space.directory).free < _FULL_BYTES:
             # skopeo can't even say so: its words are kept there.

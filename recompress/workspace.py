@@ -18,17 +18,22 @@ from recompress.errors import UsageError
 from recompress.reference import Repository
 from recompress.registry import Connection, auth_file, credentials_for
 
+_USER_POLICY = ".config/containers/policy.json"
+_SYSTEM_POLICY = Path("/etc/containers/policy.json")
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """The directory, what lies in it, and the environment that points skopeo there.
 
-    `auth_file` is an open file descriptor that skopeo inherits.
+    `auth_file` is an open file descriptor that skopeo inherits. `policy` is the file that says whose images
+    skopeo may copy (containers-policy.json(5)).
     """
 
     directory: Path
     auth_file: int
     cert_dir: Path
+    policy: Path
     verify_tls: bool
     environment: Mapping[str, str]
 
@@ -48,7 +53,12 @@ def workspace(
         for number, file in enumerate(connection.tls.ca_files):
             (cert_dir / f"{number}.crt").symlink_to(file.absolute())
         yield Workspace(
-            directory, open_auth_file, cert_dir, connection.tls.verify, _environment(environment, directory)
+            directory,
+            open_auth_file,
+            cert_dir,
+            _policy(environment, directory),
+            connection.tls.verify,
+            _environment(environment, directory),
         )
 
 
@@ -60,6 +70,19 @@ def _directory() -> Iterator[Path]:
         raise UsageError(f"no temporary directory can be made: {error}; TMPDIR names another place") from None
     with made as name:
         yield Path(name)
+
+
+def _policy(environment: Mapping[str, str], directory: Path) -> Path:
+    """The policy that skopeo would find, and one that accepts everything where there is none.
+
+    Without one skopeo copies nothing. The image is named by its digest, so there is no doubt which one it is.
+    """
+    for place in (Path(environment.get("HOME") or "/") / _USER_POLICY, _SYSTEM_POLICY):
+        if place.exists():
+            return place
+    own = directory / "policy.json"
+    own.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    return own
 
 
 def _environment(environment: Mapping[str, str], directory: Path) -> dict[str, str]:

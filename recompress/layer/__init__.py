@@ -9,6 +9,7 @@ from recompress.layer.judging import judge_tables
 from recompress.layer.layout import FOOTER_BYTES, LARGE_TOC_BYTES, Layout, Section, in_footer
 from recompress.layer.partial import Verdict
 from recompress.layer.proof import MAX_UNCOMPRESSED, LayerProof, prove_layer, prove_stream
+from recompress.layer.source import check_source
 
 __all__ = [
     "FOOTER_BYTES",
@@ -18,6 +19,7 @@ __all__ = [
     "Layout",
     "Section",
     "Verdict",
+    "check_source",
     "in_footer",
     "judge_tables",
     "prove_layer",

@@ -89,9 +89,9 @@ def test_the_table_has_layer_from_to_sizes_seconds_the_total_and_both_digests(
 ) -> None:
     lines = [line.split() for line in shown(capsys, "text").splitlines()]
     layer = report().layers[0].source.digest.short
-    assert ["│", layer, "│", "gzip", "│", "zstd:chunked", "│", "compressed", "│",
+    assert ["│", layer, "│", "gzip", "│", "zstd:chunked", "│", "compressed", "│", "partially", "│",
             "50.0", "MB", "│", "45.0", "MB", "│", "12.3", "│"] in lines  # fmt: skip
-    assert ["│", "total", "│", "│", "│", "│", "51.0", "MB", "│", "45.5", "MB", "│", "15.0", "│"] in lines
+    assert ["│", "total", "│", "│", "│", "│", "│", "51.0", "MB", "│", "45.5", "MB", "│", "15.0", "│"] in lines
     assert ["source", f"quay.io/org/app@{image().manifest.digest}"] in lines
     assert ["twin", f"quay.io/org/app:a-tag@{TWIN_DIGEST}"] in lines
     assert ["proven", "content"] in lines

@@ -43,7 +43,12 @@ TERMINAL = (
 @pytest.fixture
 def space(tmp_path: Path) -> Workspace:
     return Workspace(
-        tmp_path, os.memfd_create("auth.json"), tmp_path / "certs.d", True, {"PATH": os.environ["PATH"]}
+        tmp_path,
+        os.memfd_create("auth.json"),
+        tmp_path / "certs.d",
+        tmp_path / "policy.json",
+        True,
+        {"PATH": os.environ["PATH"]},
     )
 
 
@@ -117,7 +122,7 @@ def test_a_level_is_handed_on(space: Workspace) -> None:
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_certificates_are_verified_on_both_sides_or_on_none(tmp_path: Path, verify: bool) -> None:
-    space = Workspace(tmp_path, 0, tmp_path / "c", verify, {})
+    space = Workspace(tmp_path, 0, tmp_path / "c", tmp_path / "p", verify, {})
     command = skopeo.copy_command(SOURCE, SOURCE.repository, space, None, 1)
     assert f"--src-tls-verify={str(verify).lower()}" in command
     assert f"--dest-tls-verify={str(verify).lower()}" in command

@@ -48,12 +48,12 @@ class BreakingRegistry(FakeRegistry):
 
 @pytest.fixture
 def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Has a line for each time that skopeo was started; it always fails."""
+    """Has a line for each time that skopeo was started; it always fails, each time with other words."""
     file = tmp_path / "starts"
     program = tmp_path / "skopeo"
     program.write_text(
         '#!/bin/sh\ncase "$*" in *--help*) echo --dest-force-compress-format; exit 0;; esac\n'
-        f"echo started >> {file}\nexit 1\n"
+        f"echo started >> {file}\nwc -l {file} >&2\nexit 1\n"
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
@@ -71,8 +71,7 @@ def recompress(registry: FakeRegistry) -> None:
     image = registry.reference(registry.add(IMAGE))
     options = RunOptions(
         image=image, platform=None, to=None, level=None, jobs=1, reuse=False, reuse_from=(),
-        oci_twin=False,
-            keep_impossible=False, results_dir=None, environment=dict(os.environ),
+        oci_twin=False, keep_impossible=False, results_dir=None, environment=dict(os.environ),
     )  # fmt: skip
     run(options, CONNECTION, None, REPORTER)
 
@@ -86,6 +85,16 @@ def test_a_skopeo_that_fails_for_a_reason_of_its_own_is_started_as_often_as_ther
     # After each failure the registry is asked what is wrong, and nothing is.
     assert len(registry.server.asked("HEAD", "/blobs/")) == TRIES * len(IMAGE.layers)
     assert len(waits) == TRIES - 1
+
+
+def test_a_skopeo_that_fails_twice_with_the_same_words_is_not_started_again(
+    registry: BreakingRegistry, starts: Path, waits: list[float]
+) -> None:
+    program = starts.parent / "skopeo"
+    program.write_text(program.read_text().replace("wc -l", "true"))
+    with pytest.raises(SkopeoFailed, match="failed with exit status 1"):
+        recompress(registry)
+    assert len(starts.read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(
