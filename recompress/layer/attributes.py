@@ -12,23 +12,9 @@ from recompress.layer.tarstream import TarHeader
 from recompress.layer.toc import TocEntry
 from recompress.printable import printable
 
-_FIELDS = (
-    "type",
-    "name",
-    "link target",
-    "mode",
-    "uid",
-    "gid",
-    "size",
-    "modification time",
-    "access time",
-    "change time",
-    "major device number",
-    "minor device number",
-    "xattrs",
-)
-_TIMES = slice(7, 10)
-_GO_ZERO_TIME = -62_135_596_800 * 1_000_000_000
+_NO_TIME = (None, 0, -62_135_596_800 * 1_000_000_000)
+"""No time, the Unix epoch and Go's zero time, which are the same to ensureTimePointersMatch."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,29 +24,33 @@ def compare_attributes(header: TarHeader, entry: TocEntry) -> None:
     The fields are those of ensureFileMetadataAttributesMatch in containers/storage, which compares the table
     with the tar-split data; user and group names are not in the table at all.
     """
-    in_stream = _as_in_table(header)
-    in_table = entry[: len(_FIELDS)]
-    if in_stream == in_table:
-        return
-    for field, expected, found in zip(_FIELDS, _settled(in_stream), _settled(in_table), strict=True):
-        if expected != found:
-            verb = "are" if field == "xattrs" else "is"
-            raise VerificationFailed(
-                f"its {field} {verb} {_shown(field, expected, found)} in the tar stream "
-                f"but {_shown(field, found, expected)} in the table of contents"
-            )
+    for field, expected, found in _attributes(header, entry):
+        if expected == found or (_is_time(field) and expected in _NO_TIME and found in _NO_TIME):
+            continue
+        verb = "are" if field == "xattrs" else "is"
+        raise VerificationFailed(
+            f"its {field} {verb} {_shown(field, expected, found)} in the tar stream "
+            f"but {_shown(field, found, expected)} in the table of contents"
+        )
 
 
-def _as_in_table(header: TarHeader) -> tuple[object, ...]:
-    """The header in the words of the table: minimal.NewFileMetadata."""
+def _attributes(header: TarHeader, entry: TocEntry) -> tuple[tuple[str, object, object], ...]:
+    """Of each: its name, what the stream says in the words of the table, and what the table says."""
+    xattrs = _encoded(header.xattrs) if header.xattrs else {}
     return (
-        header.type,
-        _as_go_writes(header.name),
-        _as_go_writes(header.link_name),
-        *header[3:12],
-        {_as_go_writes(name): base64.b64encode(value).decode() for name, value in header.xattrs.items()}
-        if header.xattrs
-        else {},
+        ("type", header.type, entry.type),
+        ("name", _as_go_writes(header.name), entry.name),
+        ("link target", _as_go_writes(header.link_name), entry.link_name),
+        ("mode", header.mode, entry.mode),
+        ("uid", header.uid, entry.uid),
+        ("gid", header.gid, entry.gid),
+        ("size", header.size, entry.size),
+        ("modification time", header.mtime, entry.modtime),
+        ("access time", header.atime, entry.accesstime),
+        ("change time", header.ctime, entry.changetime),
+        ("major device number", header.dev_major, entry.dev_major),
+        ("minor device number", header.dev_minor, entry.dev_minor),
+        ("xattrs", xattrs, entry.xattrs),
     )
 
 
@@ -82,25 +72,27 @@ _ONE_BY_ONE = "recompress.one-by-one"
 codecs.register_error(_ONE_BY_ONE, _one_by_one)
 
 
-def _settled(fields: tuple[object, ...]) -> tuple[object, ...]:
-    """With no time, Go's zero time and the Unix epoch the same, as in ensureTimePointersMatch."""
-    times = (None if time in (0, _GO_ZERO_TIME) else time for time in fields[_TIMES])
-    return (*fields[: _TIMES.start], *times, *fields[_TIMES.stop :])
-
-
 def _shown(field: str, value: object, other: object) -> str:
     if isinstance(value, Mapping) and isinstance(other, Mapping):
         different = {name: text for name, text in value.items() if other.get(name) != text}
         return f"{different!r:.200}" if different else "not all there"
     if field == "mode" and isinstance(value, int):
         return f"{value:#o}"
-    if field.endswith("time"):
+    if _is_time(field):
         return _time(value)
     return printable(value) if isinstance(value, str) else f"{value!r:.100}"
 
 
+def _encoded(xattrs: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {_as_go_writes(name): base64.b64encode(value).decode() for name, value in xattrs.items()}
+
+
+def _is_time(field: str) -> bool:
+    return field.endswith(" time")
+
+
 def _time(value: object) -> str:
-    if not isinstance(value, int):
+    if not isinstance(value, int) or value in _NO_TIME:
         return "not set"
     try:
         text = (_EPOCH + timedelta(seconds=value // 1_000_000_000)).isoformat()

@@ -35,7 +35,6 @@ crc64: Callable[[bytes, int], int] = anycrc.Model("CRC64-GO-ISO").calc
 `before` is that of the bytes that come before `data`, 0 where there are none."""
 
 _EMPTY = str(Digest.of(b""))
-_OFFSET = TocEntry._fields.index("offset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,8 +298,9 @@ def _check_chunk(chunk: TocEntry, entry: TocEntry, position: int, size: int) -> 
 
 
 def _check_no_content(header: TarHeader, entry: TocEntry) -> None:
-    nowhere = (0, 0, 0, 0, "", "")
-    if entry.digest not in ("", _EMPTY) or entry[_OFFSET:] != nowhere:
+    place = (entry.offset, entry.end_offset)
+    chunk = (entry.chunk_size, entry.chunk_offset, entry.chunk_digest, entry.chunk_type)
+    if entry.digest not in ("", _EMPTY) or any(place) or any(chunk):
         raise VerificationFailed("it has no content, but the table of contents says where there is some")
 
 

@@ -400,6 +400,12 @@ ATTRIBUTES: list[tuple[str, str, dict[str, object], str]] = [
     ),
     (
         "pax",
+        "at-1970",
+        {"modtime": "1970-01-01T00:00:01Z"},
+        "its modification time is not set in the tar stream but 1970-01-01T00:00:01+00:00 in the table",
+    ),
+    (
+        "pax",
         "ping",
         {"xattrs": {}},
         "its xattrs are {'security.capability': 'AQAAAgAgAAAAAAAAAAAAAAAAAAA=', 'user.empty': ''}",
