@@ -83,15 +83,16 @@ def check_layer(client: RepositoryClient, source: Image, layer: Descriptor, diff
         check_source(chunks, layer, diff_id, limits.most_uncompressed(layer))
 
 
-def _layer_progress(source: Image, reporter: Reporter) -> Callable[[str, int | None], None]:
+def _layer_progress(source: Image, reporter: Reporter) -> Callable[[skopeo.LayerEvent], None]:
     sizes = {layer.digest.short: layer.size for layer in source.manifest.layers}
 
-    def on_layer(digest: str, done: int | None) -> None:
-        title = f"layer {digest}"
-        if done is not None:
-            reporter.update(title, done, sizes.get(digest, done))
-        else:
-            # skopeo names a layer that it takes over by the digest it has at the destination.
-            reporter.finish(title, "done" if digest in sizes else "reused")
+    def on_layer(event: skopeo.LayerEvent) -> None:
+        title = f"layer {event.layer}"
+        match event:
+            case skopeo.LayerProgress(layer, done):
+                reporter.update(title, done, sizes.get(layer, done))
+            case skopeo.LayerEnd(layer):
+                # skopeo names a layer that it takes over by the digest it has at the destination.
+                reporter.finish(title, "done" if layer in sizes else "reused")
 
     return on_layer

@@ -62,8 +62,23 @@ class Copied:
     seconds: Mapping[str, float]
 
 
-_Event = tuple[str, int, str | None]
-"""A layer, the bytes of it that are done, and how it ended if it did."""
+@dataclass(frozen=True, slots=True)
+class LayerProgress:
+    """So many bytes of a layer are done; `layer` is the first twelve hex digits of its digest."""
+
+    layer: str
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerEnd:
+    """A layer is at the destination, and `was_there` if nothing had to be done for that."""
+
+    layer: str
+    was_there: bool
+
+
+LayerEvent = LayerProgress | LayerEnd
 
 
 class SkopeoFailed(Unavailable):
@@ -135,15 +150,14 @@ def copy_command(
 def copy(
     command: list[str],
     space: Workspace,
-    progress: Callable[[str, int | None], None],
+    on_layer: Callable[[LayerEvent], None],
     stall_seconds: float = _STALL_SECONDS,
 ) -> Copied:
     """Run a command of `copy_command` to its end.
 
-    `progress` is called with the first twelve hex digits of a layer's digest and the bytes of it
-    that are done, None at its end. Raises SkopeoFailed with skopeo's last words, or if no layer gets
-    on for so many seconds. If this is left by an exception (a signal, the deadline), skopeo is ended
-    first.
+    `on_layer` is called for each step that a layer makes, and once for its end. Raises SkopeoFailed
+    with skopeo's last words, or if no layer gets on for so many seconds. If this is left by an
+    exception (a signal, the deadline), skopeo is ended first.
     """
     log.debug("running %s", " ".join(command))
     started: dict[str, float] = {}
@@ -153,14 +167,18 @@ def copy(
         stderr_file.open("wb") as stderr,
         _running(command, space, stderr.fileno()) as (process, terminal),
     ):
-        for digest, done, end in _getting_on(_events(_lines(terminal)), stall_seconds):
-            # A small layer can be done at first sight; one that is taken over never starts.
-            if not end or (end == "done" and digest not in started):
-                progress(digest, done)
-            started.setdefault(digest, time.monotonic())
-            if end and digest not in seconds:
-                seconds[digest] = time.monotonic() - started[digest]
-                progress(digest, None)
+        for event in _events(terminal, stall_seconds):
+            layer = event.layer
+            if layer not in started:
+                started[layer] = time.monotonic()
+                if event == LayerEnd(layer, was_there=False):
+                    # A small layer can be done at first sight.
+                    on_layer(LayerProgress(layer, 0))
+            if isinstance(event, LayerProgress):
+                on_layer(event)
+            elif layer not in seconds:
+                seconds[layer] = time.monotonic() - started[layer]
+                on_layer(event)
         status = process.wait()
     words = stderr_file.read_text(errors="replace").strip()
     if status:
@@ -229,11 +247,27 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _lines(terminal: int) -> Iterator[str]:
+def _events(terminal: int, stall_seconds: float) -> Iterator[LayerEvent]:
+    """What skopeo says of its layers, until it ends or no layer gets on any more."""
+    seen: set[LayerEvent] = set()
+    moved = time.monotonic()
+    for lines in _lines(terminal):
+        events = [event for line in lines if (event := _event(line))]
+        # skopeo draws its bars again and again, whether they move or not.
+        if not seen.issuperset(events):
+            seen.update(events)
+            moved = time.monotonic()
+        elif time.monotonic() - moved > stall_seconds:
+            raise SkopeoFailed(f"skopeo did not get on for {stall_seconds:g} s", temporary=True)
+        yield from events
+
+
+def _lines(terminal: int) -> Iterator[list[str]]:
+    """The lines that came since the last time, at least every _POLL_SECONDS, even if none did."""
     rest = ""
     while True:
         if not select.select([terminal], [], [], _POLL_SECONDS)[0]:
-            yield ""
+            yield []
             continue
         try:
             read = os.read(terminal, 65536)
@@ -241,34 +275,21 @@ def _lines(terminal: int) -> Iterator[str]:
             # EIO: nobody has the other side of the terminal open any more.
             read = b""
         if not read:
-            yield rest
+            yield [rest]
             return
         *lines, rest = (rest + read.decode(errors="replace")).replace("\r", "\n").split("\n")
-        yield from lines
+        yield lines
 
 
-def _events(lines: Iterator[str]) -> Iterator[_Event | None]:
-    """What each line that is about a layer says, and None for each other one."""
-    for line in lines:
-        if found := _COPYING.search(_ANSI.sub("", line)):
-            done = float(found["done"] or 0) * _UNITS[(found["unit"] or "")[:1].strip("bB")]
-            yield found["digest"], int(done), found["end"]
-        else:
-            yield None
-
-
-def _getting_on(events: Iterator[_Event | None], stall_seconds: float) -> Iterator[_Event]:
-    seen: set[_Event] = set()
-    moved = time.monotonic()
-    for event in events:
-        # skopeo draws its bars again and again, whether they move or not.
-        if event and event not in seen:
-            seen.add(event)
-            moved = time.monotonic()
-        elif time.monotonic() - moved > stall_seconds:
-            raise SkopeoFailed(f"skopeo did not get on for {stall_seconds:g} s", temporary=True)
-        if event:
-            yield event
+def _event(line: str) -> LayerEvent | None:
+    """What a line says of a layer; None for one that is about something else."""
+    found = _COPYING.search(_ANSI.sub("", line))
+    if found is None:
+        return None
+    if found["end"]:
+        return LayerEnd(found["digest"], was_there=found["end"] != "done")
+    done = float(found["done"] or 0) * _UNITS[(found["unit"] or "")[:1].strip("bB")]
+    return LayerProgress(found["digest"], int(done))
 
 
 def _ending(status: int) -> str:

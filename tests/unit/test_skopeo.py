@@ -15,7 +15,7 @@ import pytest
 from recompress import skopeo
 from recompress.errors import SkopeoUnusable, Unavailable
 from recompress.reference import Digest, Reference, Repository
-from recompress.skopeo import SkopeoFailed
+from recompress.skopeo import LayerEnd, LayerEvent, LayerProgress, SkopeoFailed
 from recompress.workspace import Workspace
 
 DIGEST = Digest.of(b"source")
@@ -62,10 +62,10 @@ def says(text: str) -> str:
 
 class Heard:
     def __init__(self) -> None:
-        self.events: list[tuple[str, int | None]] = []
+        self.events: list[LayerEvent] = []
 
-    def __call__(self, digest: str, done: int | None) -> None:
-        self.events.append((digest, done))
+    def __call__(self, event: LayerEvent) -> None:
+        self.events.append(event)
 
 
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
@@ -168,28 +168,26 @@ def test_what_skopeo_says_of_its_layers_is_told(space: Workspace) -> None:
     assert copied.digest == PUSHED
     assert set(copied.seconds) == {FIRST, SECOND}
     assert heard.events == [
-        (FIRST, 17 * 2**20),
-        (SECOND, 0),
-        (SECOND, None),
-        (FIRST, 46 * 2**20 + 2**19),
-        (FIRST, None),
+        LayerProgress(FIRST, 17 * 2**20),
+        LayerProgress(SECOND, 0),
+        LayerEnd(SECOND, was_there=False),
+        LayerProgress(FIRST, 46 * 2**20 + 2**19),
+        LayerEnd(FIRST, was_there=False),
     ]
 
 
 @pytest.mark.parametrize(
     ("line", "event"),
     [
-        (f"Copying blob {FIRST} [>-----] 0.0b / 50.5MiB | 0.0 b/s", (FIRST, 0)),
-        (f"Copying blob {FIRST} [>-----] 512.0b / 1.5KiB | 0.0 b/s", (FIRST, 512)),
-        (f"Copying blob {FIRST} [>-----] 1.5KiB / 2.0KiB", (FIRST, 1536)),
-        (f"Copying blob {FIRST} [>-----] 1.5GiB / 2.0GiB", (FIRST, 3 * 2**29)),
-        (f"Copying blob sha256:{FIRST}{'0' * 52}", (FIRST, 0)),
-        (f"Copying blob {FIRST} skipped: already exists  ", (FIRST, None)),
+        (f"Copying blob {FIRST} [>-----] 0.0b / 50.5MiB | 0.0 b/s", LayerProgress(FIRST, 0)),
+        (f"Copying blob {FIRST} [>-----] 512.0b / 1.5KiB | 0.0 b/s", LayerProgress(FIRST, 512)),
+        (f"Copying blob {FIRST} [>-----] 1.5KiB / 2.0KiB", LayerProgress(FIRST, 1536)),
+        (f"Copying blob {FIRST} [>-----] 1.5GiB / 2.0GiB", LayerProgress(FIRST, 3 * 2**29)),
+        (f"Copying blob sha256:{FIRST}{'0' * 52}", LayerProgress(FIRST, 0)),
+        (f"Copying blob {FIRST} skipped: already exists  ", LayerEnd(FIRST, was_there=True)),
     ],
 )
-def test_every_form_of_a_layers_line_is_understood(
-    space: Workspace, line: str, event: tuple[str, int | None]
-) -> None:
+def test_every_form_of_a_layers_line_is_understood(space: Workspace, line: str, event: LayerEvent) -> None:
     heard = Heard()
     skopeo.copy(script(space, f"{says(line)}; echo {PUSHED} > digest"), space, heard)
     assert heard.events == [event]
@@ -199,7 +197,7 @@ def test_a_layer_that_is_done_at_first_sight_is_told_to_start_as_well(space: Wor
     heard = Heard()
     line = f"\x1b[1mCopying blob {FIRST} done\x1b[0m"
     skopeo.copy(script(space, f"{says(line)}; echo {PUSHED} > digest"), space, heard)
-    assert heard.events == [(FIRST, 0), (FIRST, None)]
+    assert heard.events == [LayerProgress(FIRST, 0), LayerEnd(FIRST, was_there=False)]
 
 
 @pytest.mark.parametrize("line", ["", "Copying config 7a241b00bc done", "Copying blob xyz", "warning: \xff"])
@@ -263,7 +261,7 @@ def test_when_the_run_is_ended_skopeo_is_ended_first(
 ) -> None:
     monkeypatch.setattr(skopeo, "_GRACE_SECONDS", 0.2)
 
-    def stop(_: str, __: int | None) -> None:
+    def stop(_: LayerEvent) -> None:
         raise Stop
 
     command = script(
