@@ -179,6 +179,7 @@ def run(
             environment=dict(os.environ),
         )
         connection = _connection(authfile, ca_file, tls_verify, attempts)
+        # In this order: provers are forked, and a reporter starts a thread.
         with _provers(verify, jobs, connection) as provers, reporter() as progress:
             report = running.run(options, connection, provers, progress)
         show(report, output)
@@ -225,6 +226,7 @@ def verify(
         jobs = jobs or default_jobs()
         references = Reference.parse(source), Reference.parse(result)
         connection = _connection(authfile, ca_file, tls_verify, attempts)
+        # In this order: provers are forked, and a reporter starts a thread.
         with Provers(jobs, connection) as provers, reporter() as progress:
             images = []
             for reference, is_twin in zip(references, (False, True), strict=True):

@@ -15,7 +15,7 @@ import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from ctypes import c_uint64
+from ctypes import Array, c_uint64
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import RawArray
 
@@ -36,9 +36,6 @@ _SLOTS = 1024
 _POLL_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
-
-_done = RawArray(c_uint64, _SLOTS)
-"""Bytes read of each layer under way, written by the workers and read for the progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +58,14 @@ class Provers:
 
     def __init__(self, jobs: int, connection: Connection) -> None:
         self._connection = connection
+        # Bytes read of each layer under way, written by the workers and read for the progress.
+        self._done = RawArray(c_uint64, _SLOTS)
         # What is there before the fork is there once, for all of them.
         ssl_context(connection.tls)
         gc.freeze()
         workers = min(jobs, _MOST_WORKERS)
         self._executor = ProcessPoolExecutor(
-            workers, multiprocessing.get_context("fork"), _start_worker, (os.getpid(),)
+            workers, multiprocessing.get_context("fork"), _start_worker, (os.getpid(), self._done)
         )
         # What a signal's handler raises in what Python does after a fork, Python throws away.
         unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
@@ -96,13 +95,13 @@ class Provers:
         by_size = sorted(dict.fromkeys(claims), key=lambda claim: claim.layer.size, reverse=True)
         for number, claim in enumerate(by_size):
             slot = number % _SLOTS
-            _done[slot] = 0
+            self._done[slot] = 0
             pending[self._executor.submit(_prove, self._connection, claim, slot)] = (slot, claim)
         while pending:
             ended, _ = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
             for slot, claim in pending.values():
-                if _done[slot]:
-                    reporter.update(_title(claim), _done[slot], claim.layer.size)
+                if done := self._done[slot]:
+                    reporter.update(_title(claim), done, claim.layer.size)
             for future in ended:
                 _, claim = pending.pop(future)
                 outcomes[claim] = outcome = _outcome(future)
@@ -127,7 +126,13 @@ def _outcome(future: Future[LayerProof]) -> LayerProof | RecompressError:
         ) from None
 
 
-def _start_worker(parent: int) -> None:
+_done: Array[c_uint64]
+"""In a worker, what it got from its Provers at the fork."""
+
+
+def _start_worker(parent: int, done: Array[c_uint64]) -> None:
+    global _done  # noqa: PLW0603 what a worker is given to do is pickled, and this cannot be
+    _done = done
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Ctrl-C reaches all processes of a terminal; the parent says what there is to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
