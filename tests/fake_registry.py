@@ -16,7 +16,8 @@ from tests.http_server import Answer, HttpServer, Request
 from tests.images import HandmadeImage
 
 _PATH = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>manifests|blobs)/(?P<selector>[^/]+)")
-_RANGE = re.compile(r"bytes=(\d+)-(\d+)")
+_RANGES = re.compile(r"bytes=(\d+-\d+(?:,\d+-\d+)*)")
+BOUNDARY = "945ef872fec30763ce97"
 
 
 class FakeRegistry:
@@ -76,14 +77,31 @@ class FakeRegistry:
         if digest not in self.blobs:
             return error_answer(404, "BLOB_UNKNOWN", "blob unknown")
         content = self.blobs[digest]
-        asked = _RANGE.fullmatch(range_header)
+        asked = _RANGES.fullmatch(range_header)
         if not asked or not self.honours_ranges:
             return Answer(200, content)
-        first, last = int(asked[1]), min(int(asked[2]), len(content) - 1)
-        if first >= len(content):
+        spans = [tuple(map(int, span.split("-"))) for span in asked[1].split(",")]
+        served = [(first, min(last, len(content) - 1)) for first, last in spans if first < len(content)]
+        if not served:
             return Answer(416)
+        if len(served) > 1:
+            return multipart_answer(content, *served)
+        first, last = served[0]
         span = {"Content-Range": f"bytes {first}-{last}/{len(content)}"}
         return Answer(206, content[first : last + 1], span)
+
+
+def multipart_answer(content: bytes, *spans: tuple[int, int]) -> Answer:
+    """These parts of a blob, each by its first and last byte, in the words of Go's http.ServeContent."""
+    body = b"".join(
+        f"\r\n--{BOUNDARY}\r\nContent-Range: bytes {first}-{last}/{len(content)}\r\n"
+        "Content-Type: application/octet-stream\r\n\r\n".encode()
+        + content[first : last + 1]
+        for first, last in spans
+    )
+    end = f"\r\n--{BOUNDARY}--\r\n".encode()
+    headers = {"Content-Type": f"multipart/byteranges; boundary={BOUNDARY}"}
+    return Answer(206, body.removeprefix(b"\r\n") + end, headers)
 
 
 def error_answer(status: int, code: str, message: str, **headers: str) -> Answer:

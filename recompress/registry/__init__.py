@@ -6,13 +6,17 @@ others (tests/unit/test_walls.py).
 
 from recompress.registry.client import Connection, RepositoryClient, Served
 from recompress.registry.credentials import auth_file, auth_files, credentials_for
+from recompress.registry.ranges import ByteRange, TwoRanges, TwoRangesAnswer
 from recompress.registry.transport import Tls, retrying, ssl_context
 
 __all__ = [
+    "ByteRange",
     "Connection",
     "RepositoryClient",
     "Served",
     "Tls",
+    "TwoRanges",
+    "TwoRangesAnswer",
     "auth_file",
     "auth_files",
     "credentials_for",

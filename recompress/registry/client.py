@@ -24,7 +24,16 @@ from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor
 from recompress.reference import Digest, Repository
 from recompress.registry.auth import RegistryAuth
 from recompress.registry.credentials import Credentials, credentials_for
-from recompress.registry.transport import Tls, answer_error, http_client, redacted, retrying, transport_error
+from recompress.registry.ranges import ByteRange, TwoRanges, TwoRangesAnswer, read_answer
+from recompress.registry.transport import (
+    Tls,
+    answer_error,
+    http_client,
+    is_temporary,
+    redacted,
+    retrying,
+    transport_error,
+)
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +49,7 @@ _ACCEPT = ", ".join(
 )
 _CHUNK_BYTES = 256 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
+_SIZE = re.compile(r"[0-9]{1,18}")
 _HOSTS = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -188,6 +198,28 @@ class RepositoryClient:
             yield _cut(_stream(response), 0 if is_partial else offset, length), is_partial
 
     @_retried
+    def two_ranges(self, digest: Digest, first: ByteRange, second: ByteRange) -> TwoRangesAnswer:
+        """Ask for two ranges of a blob in one request, as podman does, and say what the registry answers.
+
+        An answer that breaks pulls is returned only where it came twice and the whole blob is served; where
+        that is not, its own error is raised. VerificationFailed where the blob ends before the ranges do.
+        """
+        answer = self._two_ranges(digest, first, second)
+        if answer.kind is not TwoRanges.BREAKS_PULLS:
+            return answer
+        again = self._two_ranges(digest, first, second)
+        if again.kind is not TwoRanges.BREAKS_PULLS:
+            return again
+        self._expect_blob(digest, max(first.last, second.last))
+        if again != answer:
+            raise Unavailable(
+                f"the registry answers the same request for two ranges of {self.repository}@{digest} "
+                f"with {answer.detail}, then with {again.detail}",
+                temporary=True,
+            )
+        return answer
+
+    @_retried
     def stat_blob(self, digest: Digest) -> None:
         """Raise NotFound unless the repository has this blob."""
         self._stat_blob(digest)
@@ -226,6 +258,22 @@ class RepositoryClient:
 
     # Requests
 
+    def _two_ranges(self, digest: Digest, first: ByteRange, second: ByteRange) -> TwoRangesAnswer:
+        headers = {"Range": f"bytes={first},{second}"}
+        with self._exchange("GET", f"blobs/{digest}", headers=headers) as response:
+            if response.status_code in (401, 404) or is_temporary(response.status_code):
+                raise answer_error("GET", response, self.repository)
+            return read_answer(response, first, second)
+
+    def _expect_blob(self, digest: Digest, last: int) -> None:
+        """Raise unless the blob is served, with a byte at the offset `last`."""
+        # A HEAD is not enough: the registry may have signed a URL in its storage for GET alone.
+        with self._send("GET", f"blobs/{digest}") as response:
+            next(_stream(response), None)
+            size = response.headers.get("Content-Length", "")
+            if _SIZE.fullmatch(size) and int(size) <= last:
+                raise VerificationFailed(f"the blob {digest} is shorter than its descriptor says")
+
     def _stat_blob(self, digest: Digest) -> None:
         with self._send("HEAD", f"blobs/{digest}"):
             pass
@@ -243,12 +291,24 @@ class RepositoryClient:
         content: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> Iterator[httpx.Response]:
+        with self._exchange(method, path, content, headers) as response:
+            if response.status_code >= 400:
+                raise answer_error(method, response, self.repository)
+            yield response
+
+    @contextmanager
+    def _exchange(
+        self,
+        method: str,
+        path: str | httpx.URL,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Iterator[httpx.Response]:
+        """As `_send`, but an answer with an error status is an answer."""
         url = path if isinstance(path, httpx.URL) else self._url(path)
         try:
             with self._client.stream(method, url, content=content, headers=headers) as response:
                 log.debug("%s %s: %d", method, redacted(response.url), response.status_code)
-                if response.status_code >= 400:
-                    raise answer_error(method, response, self.repository)
                 yield response
         except httpx.InvalidURL as error:
             raise Unavailable(f"the registry {self._host} names an address that is none: {error}") from None

@@ -172,6 +172,11 @@ def redacted(url: httpx.URL) -> str:
     return str(url.copy_with(query=None, fragment=None, username=None, password=None))
 
 
+def is_temporary(status: int) -> bool:
+    """Whether trying again can help after an answer with this status."""
+    return status in _TEMPORARY or (status >= 500 and status not in _NEVER_IMPLEMENTED)
+
+
 def answer_error(method: str, response: httpx.Response, repository: Repository) -> RecompressError:
     """What an answer with an error status means."""
     status = response.status_code
@@ -187,9 +192,7 @@ def answer_error(method: str, response: httpx.Response, repository: Repository) 
         return VerificationFailed(f"a blob is shorter than its descriptor says ({request})")
     return Unavailable(
         f"the registry failed ({request})",
-        temporary=status in _TEMPORARY
-        or (status >= 500 and status not in _NEVER_IMPLEMENTED)
-        or message.startswith(_DIGEST_INVALID),
+        temporary=is_temporary(status) or message.startswith(_DIGEST_INVALID),
         retry_after=_retry_after(response),
     )
 

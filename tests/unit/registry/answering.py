@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from recompress.manifest import MediaType
-from recompress.reference import Repository
+from recompress.reference import Digest, Repository
 from recompress.registry.client import RepositoryClient
 from recompress.registry.credentials import Credentials
+from recompress.registry.ranges import ByteRange
 from recompress.registry.transport import Tls
-from tests.fake_registry import error_answer
+from tests.fake_registry import error_answer, multipart_answer
 from tests.http_server import Answer, Handler, HttpServer, Request, serving
 
 MANIFEST = b'{"schemaVersion": 2}'
@@ -18,6 +19,9 @@ OK = Answer(200, MANIFEST, {"Content-Type": MediaType.OCI_MANIFEST})
 BUSY = error_answer(503, "UNAVAILABLE", "come back later")
 BLOB = bytes(range(256)) * 4
 TAG = "1"
+FIRST, SECOND = ByteRange(100, 50), ByteRange(158, 30)
+TWO_PARTS = multipart_answer(BLOB, (100, 149), (158, 187))
+ONE_PART = Answer(206, BLOB[100:150], {"Content-Range": "bytes 100-149/1024"})
 
 
 @contextmanager
@@ -27,6 +31,11 @@ def answering(handler: Handler, attempts: int = 3) -> Iterator[tuple[RepositoryC
         repository = Repository(server.host, "app")
         with RepositoryClient(repository, Credentials(), Tls(verify=False), attempts) as client:
             yield client, server
+
+
+def sha256_of(content: bytes, *parts: ByteRange) -> tuple[Digest, ...]:
+    """The digests of parts of a blob."""
+    return tuple(Digest.of(content[part.offset : part.last + 1]) for part in parts)
 
 
 class Uploads:

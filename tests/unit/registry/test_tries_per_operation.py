@@ -11,6 +11,7 @@ from recompress.errors import Unavailable
 from recompress.manifest import Descriptor, MediaType
 from recompress.reference import Digest
 from recompress.registry.client import RepositoryClient, Served
+from recompress.registry.ranges import ByteRange
 from recompress.registry.transport import retrying
 from tests.fake_registry import error_answer
 from tests.http_server import Answer, HttpServer, Request
@@ -39,6 +40,7 @@ CALLS: Mapping[str, Callable[[RepositoryClient], object]] = {
     "blob": read_blob,
     "blob_range_sha256": lambda client: client.blob_range_sha256(DIGEST, 0, 1),
     "blob_range": read_part,
+    "two_ranges": lambda client: client.two_ranges(DIGEST, ByteRange(0, 1), ByteRange(2, 1)),
     "stat_blob": lambda client: client.stat_blob(DIGEST),
     "put_config": lambda client: client.put_config(BLOB),
     "check_push": lambda client: client.check_push(),
@@ -62,6 +64,7 @@ FOREVER = [
     Failing("blob", {"GET": BUSY}, ["GET"]),
     Failing("blob_range", {"GET": BUSY}, ["GET"]),
     Failing("blob_range_sha256", {"GET": BUSY}, ["GET"] * TRIES),
+    Failing("two_ranges", {"GET": BUSY}, ["GET"] * TRIES),
     Failing("stat_blob", {"HEAD": BUSY}, ["HEAD"] * TRIES),
     Failing("put_config", {"HEAD": BUSY}, ["HEAD"] * TRIES),
     Failing("put_config", {"POST": BUSY}, ["HEAD", "POST"] * TRIES),
