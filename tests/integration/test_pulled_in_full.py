@@ -60,9 +60,10 @@ def verify(source: str, result: str) -> Outcome:
     ("odd", "why"),
     [
         (LINK, "etc/link: its directory etc is not in the layer"),
-        (LATIN_1, "caf\\udce9: a name in it is not UTF-8"),
+        (LATIN_1, "a name in it is not UTF-8"),
         (AT_END, "there are bytes behind the end of its archive"),
     ],
+    ids=["no directory", "not UTF-8", "bytes at the end"],
 )
 @pytest.mark.parametrize("mode", ["content", "structure"])
 def test_such_a_layer_alone_goes_without_the_annotations_and_the_report_says_why(
@@ -73,7 +74,7 @@ def test_such_a_layer_alone_goes_without_the_annotations_and_the_report_says_why
     twin = assert_twin(registry, repository, source.digest, outcome.results)
     assert list(map(is_annotated, twin["layers"])) == [True, False]
     assert outcome.report["layers"][0]["why_full"] is None
-    assert outcome.report["layers"][1]["why_full"].startswith(why)
+    assert why in outcome.report["layers"][1]["why_full"]
     (warning,) = outcome.report["warnings"]
     assert warning in outcome.err
     assert why in warning
@@ -156,7 +157,7 @@ def test_somebody_elses_twin_with_annotations_on_such_a_layer_is_refused_with_th
 def test_somebody_elses_twin_without_annotations_is_refused_where_nothing_is_a_reason(
     run: Run, registry: Registry, repository: str, push: Push
 ) -> None:
-    reference = push(image(BASE, BASE.replace(b"etc", b"opt")))
+    reference = push(image(BASE, stream(entry("file", tarfile.REGTYPE, size=99))))
     twin = run(reference).succeeded().results["IMAGE_REF"]
     layers = registry.document(repository, twin.partition("@")[2])["layers"]
     bare = changed_twin(registry, repository, twin, [layers[0]["annotations"], None])
