@@ -60,6 +60,21 @@ class IfImpossible(StrEnum):
     KEEP = "keep"
 
 
+class PartialPulls(StrEnum):
+    """What to do where a registry's answers break partial pulls."""
+
+    REQUIRE = "require"
+    WARN = "warn"
+
+
+PartialPullsOption = Annotated[
+    PartialPulls,
+    typer.Option(
+        envvar="RECOMPRESS_PARTIAL_PULLS",
+        help="Where the registry's answers make partial pulls fail. require: exit 5. warn: a warning, for "
+        "those whose clients never pull partially.",
+    ),
+]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -145,6 +160,7 @@ def run(
             help="Where there can be no twin. fail: exit 5. keep: a warning, and the results name IMAGE.",
         ),
     ] = IfImpossible.FAIL,
+    partial_pulls: PartialPullsOption = PartialPulls.REQUIRE,
     oci_twin: Annotated[
         bool,
         typer.Option(
@@ -175,6 +191,7 @@ def run(
             reuse_from=tuple(map(Reference.parse, (*(reuse_from or ()), *(more_reuse_from or ())))),
             oci_twin=oci_twin,
             keep_impossible=if_impossible is IfImpossible.KEEP,
+            require_partial_pulls=partial_pulls is PartialPulls.REQUIRE,
             results_dir=results_dir,
             environment=dict(os.environ),
         )
@@ -212,6 +229,7 @@ def verify(
     platform: Annotated[
         str | None, typer.Option(envvar="RECOMPRESS_PLATFORM", help="Which entry of an index.")
     ] = None,
+    partial_pulls: PartialPullsOption = PartialPulls.REQUIRE,
     jobs: Jobs = None,
     authfile: AuthFile = None,
     ca_file: CaFile = None,
@@ -234,7 +252,14 @@ def verify(
                 with connection.client(reference.repository) as client:
                     image = plan.resolve(client, reference, _platform(platform), is_twin=is_twin)
                 images.append(image)
-            report = verifying.compare(connection, provers, *images, jobs=jobs, reporter=progress)
+            report = verifying.compare(
+                connection,
+                provers,
+                *images,
+                jobs=jobs,
+                require_partial_pulls=partial_pulls is PartialPulls.REQUIRE,
+                reporter=progress,
+            )
         show(report, output)
         if report.all_failures:
             raise VerificationFailed(f"{result} is not the zstd:chunked twin of {source}")

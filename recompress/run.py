@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from recompress import blobcache, limits, plan, results, reuse, signals, skopeo, twin, verify
+from recompress import blobcache, limits, partial_pulls, plan, results, reuse, signals, skopeo, twin, verify
 from recompress.blobcache import UnknownCache
 from recompress.copying import Copy, check_layer
 from recompress.errors import RecompressError, Unsupported, UsageError, VerificationFailed
@@ -43,6 +43,7 @@ class RunOptions:
     reuse_from: tuple[Reference, ...]
     oci_twin: bool
     keep_impossible: bool
+    require_partial_pulls: bool
     results_dir: Path | None
     environment: Mapping[str, str]
 
@@ -151,7 +152,7 @@ class _Run:
     def _leave(self, verdicts: Sequence[Verdict]) -> _Done:
         """There is nothing to do for a source that is zstd:chunked, but its digest is handed out too."""
         source = self.source
-        verify.structure(self.source_client, source, source, self.options.jobs)
+        self._verify_structure(self.source_client, source)
         oci_twin = source.digest if self.options.oci_twin else None
         named = Results(self.source_client.repository, self.options.image.tag, source.digest, oci_twin)
         return _Done(named, self._layers(source, twin.why_full(verdicts), {}, {}))
@@ -187,6 +188,7 @@ class _Run:
         """Push the twin, prove it, tag it."""
         source, options, destination = self.source, self.options, self.destination
         destination.check_push()
+        self._ask_for_two_ranges()
         repositories = (self.source_client.repository, destination.repository)
         with workspace(self.connection, repositories, options.environment) as space:
             known = {**self._reusable(own, space), **own} if options.reuse else dict(own)
@@ -199,8 +201,7 @@ class _Run:
         twin.check_diff_ids(destination, pushed, source.config)
         verdicts = self._verdicts(pushed, known)
         result = twin.push(destination, source, pushed.layers, verdicts)
-        self.reporter.step("verifying the structure of the result")
-        verify.structure(destination, source, result, options.jobs)
+        self._verify_structure(destination, result)
         tag = (options.to and options.to.tag) or twin.default_tag(source.manifest)
         destination.tag(tag, Served(result.manifest.content, result.manifest.media_type))
         if options.reuse:
@@ -209,6 +210,24 @@ class _Run:
         self._warn(layers, verdicts, known)
         oci_twin = twin.push_oci(destination, source.manifest) if options.oci_twin else None
         return _Done(Results(destination.repository, tag, result.digest, oci_twin), layers)
+
+    def _ask_for_two_ranges(self) -> None:
+        """Whether the registry serves what partial pulls ask for, before any work is done.
+
+        It is asked of the source's largest layer, where the twin goes to the same registry.
+        """
+        client, layers = self.source_client, self.source.manifest.layers
+        if client.repository.registry != self.destination.repository.registry or not layers:
+            return
+        largest = max(layers, key=lambda layer: layer.size)
+        if ranges := partial_pulls.ranges_like_podmans(largest.size):
+            require = self.options.require_partial_pulls
+            partial_pulls.check(client, largest.digest, ranges, require=require)
+
+    def _verify_structure(self, client: RepositoryClient, result: Image) -> None:
+        self.reporter.step("verifying the structure of the result")
+        require = self.options.require_partial_pulls
+        verify.structure(client, self.source, result, self.options.jobs, require_partial_pulls=require)
 
     def _reusable(self, own: Mapping[Digest, _Known], space: Workspace) -> dict[Digest, _Known]:
         """Find layers that exist already, judge them, and tell skopeo of them and of the source's own."""

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from recompress import twin
+from recompress import partial_pulls, twin
 from recompress.errors import RecompressError, VerificationFailed, about
 from recompress.image import Image
 from recompress.layer import LayerProof, Layout, Verdict
@@ -25,20 +25,30 @@ from recompress.manifest import (
 )
 from recompress.progress import Reporter
 from recompress.proving import Claim, Provers
-from recompress.registry import Connection, RepositoryClient
+from recompress.registry import ByteRange, Connection, RepositoryClient, TwoRangesAnswer
 from recompress.report import LayerVerdict, VerifyReport
 
 log = logging.getLogger(__name__)
 
 
 def compare(
-    connection: Connection, provers: Provers, source: Image, result: Image, *, jobs: int, reporter: Reporter
+    connection: Connection,
+    provers: Provers,
+    source: Image,
+    result: Image,
+    *,
+    jobs: int,
+    require_partial_pulls: bool,
+    reporter: Reporter,
 ) -> VerifyReport:
-    """Prove that `result` is the zstd:chunked twin of `source`; all that is wrong is in the report."""
+    """Prove that `result` is the zstd:chunked twin of `source`; all that is wrong is in the report.
+
+    Raises Unsupported where the registry breaks partial pulls, if these are required.
+    """
     failures: list[str] = []
     with connection.client(result.reference.repository) as client:
         try:
-            structure(client, source, result, jobs)
+            structure(client, source, result, jobs, require_partial_pulls=require_partial_pulls)
         except VerificationFailed as error:
             failures.append(str(error))
     claims = [
@@ -80,12 +90,16 @@ def wrongly_annotated(layers: Sequence[Descriptor], verdicts: Sequence[Verdict])
     return wrong
 
 
-def structure(client: RepositoryClient, source: Image, result: Image, jobs: int) -> None:
+def structure(
+    client: RepositoryClient, source: Image, result: Image, jobs: int, *, require_partial_pulls: bool
+) -> None:
     """Prove the structure of the twin `result`, in the repository of `client`, against its source.
 
     Every layer is zstd, there are as many as the source has and as the config has diff_ids, the config is the
     source's byte for byte, and no annotation of the manifest is lost. The table of contents of every layer
-    that has the annotations for partial pulls has the checksum that they say.
+    that has the annotations for partial pulls has the checksum that they say, and it is fetched by the very
+    request of a client that pulls partially. Raises Unsupported where the registry's answer breaks such pulls,
+    if they are required.
     """
     shape(source.manifest, result.manifest, source.config)
     _same_config(client, source.config, result.manifest)
@@ -98,13 +112,10 @@ def structure(client: RepositoryClient, source: Image, result: Image, jobs: int)
             )
     chunked = [layer for layer in result.manifest.layers if layer.chunked]
     with ThreadPoolExecutor(jobs) as pool:
-        honoured = list(pool.map(lambda layer: _toc_has_its_checksum(client, layer), chunked))
-    if not all(honoured):
-        log.warning(
-            "the registry %s ignores HTTP Range requests: clients cannot pull parts of layers from it, "
-            "so zstd:chunked saves them nothing there",
-            client.repository.registry,
-        )
+        answers = list(pool.map(lambda layer: _toc_has_its_checksum(client, layer), chunked))
+    # Each kind of answer is told once, not for each layer.
+    for answer in {answer.kind: answer for answer in answers}.values():
+        partial_pulls.judge(answer, client.repository.registry, require=require_partial_pulls)
 
 
 def recompressed(source: Manifest, pushed: Manifest, config: Config) -> None:
@@ -164,14 +175,21 @@ def _same_annotations(source: Manifest, result: Manifest) -> None:
             )
 
 
-def _toc_has_its_checksum(client: RepositoryClient, layer: Descriptor) -> bool:
-    """Raise VerificationFailed unless it has; returns whether the registry honoured the range."""
+def _toc_has_its_checksum(client: RepositoryClient, layer: Descriptor) -> TwoRangesAnswer:
+    """Raise VerificationFailed unless it has; returns how the registry answers the request of podman."""
     with about(f"layer {layer.digest}", VerificationFailed):
         layout = Layout.of(layer)
-    found, honoured = client.blob_range_sha256(layer.digest, layout.toc.offset, layout.toc.length)
+    toc, tar_split = layout.toc, layout.tar_split
+    answer = client.two_ranges(
+        layer.digest, ByteRange(toc.offset, toc.length), ByteRange(tar_split.offset, tar_split.length)
+    )
+    if answer.sha256:
+        found, _ = answer.sha256
+    else:
+        found, _ = client.blob_range_sha256(layer.digest, toc.offset, toc.length)
     if found != layout.toc_checksum:
         raise VerificationFailed(
             f"the table of contents of layer {layer.digest} has the digest {found}, "
             f"and its annotation says {layout.toc_checksum}"
         )
-    return honoured
+    return answer

@@ -71,7 +71,8 @@ def recompress(registry: FakeRegistry) -> None:
     image = registry.reference(registry.add(IMAGE))
     options = RunOptions(
         image=image, platform=None, to=None, level=None, jobs=1, reuse=False, reuse_from=(),
-        oci_twin=False, keep_impossible=False, results_dir=None, environment=dict(os.environ),
+        oci_twin=False, keep_impossible=False, require_partial_pulls=True,
+        results_dir=None, environment=dict(os.environ),
     )  # fmt: skip
     run(options, CONNECTION, None, REPORTER)
 
