@@ -357,3 +357,24 @@ def test_a_destination_in_another_registry_has_a_cache_of_its_own(
         assert actions(run(reference, "--to", to).succeeded()) == ["reused"]
         assert CACHE_TAG in elsewhere.tags("elsewhere/app")
     assert registry.tags(repository) == []
+
+
+def test_a_layer_that_is_far_larger_than_the_sources_is_not_reused(
+    run: Run, registry: Registry, repository: str, push: Push
+) -> None:
+    # Two million bytes that stand for a diff_id whose gzip layer has a hundred.
+    image = images.gzip_image({"a": b"a"})
+    reference = push(image)
+    first = run(reference).succeeded().results["IMAGE_DIGEST"]
+    document = registry.document(repository, first)
+    large = bytes(2_000_000)
+    registry.push_blob(repository, large)
+    document["layers"][0] |= {"digest": str(Digest.of(large)), "size": len(large)}
+    registry.push_manifest(
+        repository, json.dumps(document).encode(), selector="zstd-chunked-cache-linux-amd64"
+    )
+    with registry.client() as client:
+        client.delete(f"{repository}/manifests/{first}").raise_for_status()
+    again = run(reference).succeeded()
+    assert [layer["action"] for layer in again.report["layers"]] == ["compressed"]
+    assert any("far more than the source's" in warning for warning in again.report["warnings"])
