@@ -1,7 +1,7 @@
 """Manifests, indexes and configs, read from bytes that are not trusted.
 
 The words and rules are those of the OCI image specification 1.1 (manifest.md, image-index.md,
-config.md) and of Docker's image manifest v2 schema 2.
+config.md) and of Docker's image manifest v2 schema 2, and they are read as Go clients read them.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from recompress.errors import Unsupported
+from recompress import gojson, structs
+from recompress.errors import Unsupported, VerificationFailed
 from recompress.reference import Digest
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """Registries refuse larger manifests (distribution: 4 MiB), so nothing larger is read."""
 
-MAX_CONFIG_BYTES = 32 * 1024 * 1024
-"""A config holds the history of an image and its labels; nobody has a larger one."""
-
-_MAX_BLOB_BYTES = 2**63 - 1
+MAX_CONFIG_BYTES = 4 * 1024 * 1024
+"""podman and skopeo read no larger config (containers/image, internal/iolimits)."""
 
 CHUNKED_PREFIX = "io.github.containers.zstd-chunked."
 TOC_CHECKSUM = CHUNKED_PREFIX + "manifest-checksum"
@@ -57,6 +56,8 @@ INDEX_TYPES = frozenset({MediaType.OCI_INDEX, MediaType.DOCKER_INDEX})
 MANIFEST_TYPES = frozenset({MediaType.OCI_MANIFEST, MediaType.DOCKER_MANIFEST})
 SCHEMA1_TYPES = frozenset({MediaType.DOCKER_SCHEMA1, MediaType.DOCKER_SCHEMA1_SIGNED})
 
+_SCHEMA1_FIELDS = ("fsLayers", "history")
+
 
 class Compression(StrEnum):
     """How a layer is packed, in the words of containers/image."""
@@ -75,6 +76,14 @@ _LAYER_COMPRESSION: Mapping[str, Compression] = {
     MediaType.DOCKER_LAYER_GZIP: Compression.GZIP,
     MediaType.DOCKER_LAYER_ZSTD: Compression.ZSTD,
 }
+
+OCI_EQUIVALENTS: Mapping[str, MediaType] = {
+    MediaType.DOCKER_CONFIG: MediaType.OCI_CONFIG,
+    MediaType.DOCKER_LAYER: MediaType.OCI_LAYER,
+    MediaType.DOCKER_LAYER_GZIP: MediaType.OCI_LAYER_GZIP,
+    MediaType.DOCKER_LAYER_ZSTD: MediaType.OCI_LAYER_ZSTD,
+}
+"""Docker's media types within a manifest, and what OCI calls the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +110,18 @@ class Platform:
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What a manifest says of a blob or of another manifest. `size` is in bytes."""
+    """What a manifest says of a blob or of another manifest.
+
+    `size` is in bytes. `urls` and `data` (Base64) are other ways to the content than by its digest.
+    """
 
     media_type: str
     digest: Digest
     size: int
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     platform: Platform | None = None
+    urls: tuple[str, ...] = ()
+    data: str = ""
 
     @property
     def compression(self) -> Compression | None:
@@ -136,6 +150,7 @@ class Manifest:
     config: Descriptor
     layers: tuple[Descriptor, ...]
     annotations: Mapping[str, str]
+    has_subject: bool
 
     @property
     def digest(self) -> Digest:
@@ -185,138 +200,118 @@ def parse_manifest(content: bytes, content_type: str) -> Manifest | Index:
 
     `content_type` is what the registry served it as; the manifest's own `mediaType`, where there
     is one, has to agree. Raises Unsupported for anything that is no image manifest or index:
-    schema 1, artifacts, and bytes that are not such a document at all.
+    schema 1, artifacts, and bytes that are not such a document at all. Raises VerificationFailed
+    for a document that clients read differently.
     """
-    document = _json_object(content, "manifest")
+    document = gojson.parse(content, structs.MANIFEST_OR_INDEX, "manifest")
     media_type = _media_type(document, content_type.partition(";")[0].strip())
-    if media_type in INDEX_TYPES:
-        return Index(
-            content,
-            media_type,
-            tuple(_descriptor(entry) for entry in _array(document, "manifests")),
-            _annotations(document),
-        )
     if media_type in SCHEMA1_TYPES or document.get("schemaVersion") == 1:
         raise Unsupported(
             "it is a schema 1 manifest, which cannot carry zstd layers: rebuild or convert the image"
         )
-    if media_type not in MANIFEST_TYPES:
+    if media_type not in INDEX_TYPES | MANIFEST_TYPES:
         raise Unsupported(f"its media type {media_type!r:.200} is neither an image manifest nor an index")
-    artifact_type = document.get("artifactType")
-    if artifact_type:
+    is_index = media_type in INDEX_TYPES
+    others = ("config", "layers", *_SCHEMA1_FIELDS) if is_index else ("manifests", *_SCHEMA1_FIELDS)
+    if found := [name for name in others if name in document]:
+        # podman and skopeo refuse it too (containers/image, ValidateUnambiguousManifestFormat).
+        raise VerificationFailed(
+            f"it is {'an index' if is_index else 'an image manifest'} with {', '.join(found)}: "
+            "clients can take it for something else"
+        )
+    annotations = document.get("annotations", {})
+    if is_index:
+        entries = tuple(map(_descriptor, document.get("manifests", [])))
+        return Index(content, media_type, entries, annotations)
+    if artifact_type := document.get("artifactType"):
         raise Unsupported(f"it is an artifact of type {artifact_type!r:.200}, not an image")
     return Manifest(
         content,
         media_type,
-        _descriptor(document.get("config")),
-        tuple(_descriptor(layer) for layer in _array(document, "layers")),
-        _annotations(document),
+        _descriptor(document.get("config", {})),
+        tuple(map(_descriptor, document.get("layers", []))),
+        annotations,
+        "subject" in document,
     )
 
 
 def parse_config(content: bytes) -> Config:
-    """Read an image config. Raises Unsupported where it is none."""
-    document = _json_object(content, "config")
-    operating_system, architecture = document.get("os"), document.get("architecture")
-    variant = document.get("variant") or None
-    rootfs = document.get("rootfs")
-    if not (
-        isinstance(operating_system, str)
-        and isinstance(architecture, str)
-        and isinstance(variant, str | None)
-        and isinstance(rootfs, dict)
-    ):
+    """Read an image config.
+
+    Raises Unsupported where it is none or clients cannot read it, VerificationFailed where they read it
+    differently.
+    """
+    document = gojson.parse(content, structs.CONFIG, "config")
+    if not document.keys() >= {"os", "architecture", "rootfs"}:
         raise Unsupported("its config is not an image config (os, architecture or rootfs is missing)")
     try:
-        diff_ids = tuple(Digest.parse(diff_id) for diff_id in _array(rootfs, "diff_ids"))
+        diff_ids = tuple(map(Digest.parse, document["rootfs"].get("diff_ids", [])))
     except ValueError as error:
         raise Unsupported(f"its config has a bad diff_id: {error}") from None
-    os_version = document.get("os.version")
-    os_features = document.get("os.features")
-    platform = Platform(
-        operating_system,
-        architecture,
-        variant,
-        os_version if isinstance(os_version, str) and os_version else None,
-        tuple(f for f in os_features if isinstance(f, str)) if isinstance(os_features, list) else (),
-    )
-    return Config(content, platform, diff_ids, _docker_only_fields(document.get("config")))
-
-
-def _docker_only_fields(settings: object) -> tuple[str, ...]:
+    settings = document.get("config", {})
     # The fields of Docker's config that the OCI specification has no word for. skopeo drops them
     # when it converts, and podman ignores Healthcheck in any manifest of an OCI type.
-    if not isinstance(settings, dict):
-        return ()
-    return tuple(name for name in ("Healthcheck", "OnBuild", "Shell") if settings.get(name))
+    docker_only = tuple(name for name in ("Healthcheck", "OnBuild", "Shell") if settings.get(name))
+    return Config(content, _platform(document), diff_ids, docker_only)
 
 
-def _json_object(content: bytes, what: str) -> dict[str, Any]:
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        raise Unsupported(f"its {what} is not JSON") from None
-    if not isinstance(document, dict):
-        raise Unsupported(f"its {what} is not a JSON object")
-    return document
+def normalised(manifest: Manifest) -> bytes | None:
+    """An OCI manifest that has layers of Docker's media types, with OCI's instead; None for any other.
+
+    Clients pull the image as it is, but skopeo recompresses only layers of the manifest's own kind. All else
+    stays, except that the result is no referrer: it has no `subject`.
+    """
+    if manifest.media_type != MediaType.OCI_MANIFEST or not any(
+        layer.media_type in OCI_EQUIVALENTS for layer in manifest.layers
+    ):
+        return None
+    document = json.loads(manifest.content)
+    for layer in document["layers"]:
+        layer["mediaType"] = OCI_EQUIVALENTS.get(layer["mediaType"], layer["mediaType"])
+    document.pop("subject", None)
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
-def _media_type(document: dict[str, Any], content_type: str) -> str:
-    own = document.get("mediaType")
-    if own is None:
-        # OCI 1.0 manifests need not say; then the registry's word is all there is.
+def _media_type(document: Mapping[str, Any], content_type: str) -> str:
+    own: str = document.get("mediaType", "")
+    if not own and content_type != MediaType.DOCKER_MANIFEST:
+        # OCI 1.0 manifests need not say; then the registry's word is all there is. Docker v2s2 manifests
+        # have to: clients refuse those that do not.
         return content_type
-    if not isinstance(own, str) or (content_type.startswith("application/vnd.") and own != content_type):
+    if content_type.startswith("application/vnd.") and own != content_type:
         raise Unsupported(
             f"its mediaType {own!r:.200} is not the media type {content_type!r:.200} it is served as"
         )
     return own
 
 
-def _descriptor(value: object) -> Descriptor:
-    if not isinstance(value, dict):
-        raise Unsupported("its manifest has a descriptor that is not an object")
-    media_type, size = value.get("mediaType"), value.get("size")
-    if not isinstance(media_type, str):
+def _descriptor(fields: Mapping[str, Any]) -> Descriptor:
+    if "mediaType" not in fields:
         raise Unsupported("its manifest has a descriptor without a media type")
-    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _MAX_BLOB_BYTES:
-        raise Unsupported(f"its manifest has a descriptor with the size {size!r:.100}")
+    size = fields.get("size")
+    if size is None or size < 0:
+        raise Unsupported(f"its manifest has a descriptor with the size {size}")
     try:
-        digest = Digest.parse(value.get("digest"))
+        digest = Digest.parse(fields.get("digest"))
     except ValueError as error:
         raise Unsupported(f"its manifest has a descriptor with a bad digest: {error}") from None
-    return Descriptor(media_type, digest, size, _annotations(value), _platform(value.get("platform")))
-
-
-def _platform(value: object) -> Platform | None:
-    if not isinstance(value, dict):
-        return None
-    os_name, architecture = value.get("os"), value.get("architecture")
-    if not isinstance(os_name, str) or not isinstance(architecture, str):
-        return None
-    variant, version, features = (value.get(k) for k in ("variant", "os.version", "os.features"))
-    return Platform(
-        os_name,
-        architecture,
-        variant if isinstance(variant, str) and variant else None,
-        version if isinstance(version, str) and version else None,
-        tuple(f for f in features if isinstance(f, str)) if isinstance(features, list) else (),
+    platform = fields.get("platform", {})
+    return Descriptor(
+        fields["mediaType"],
+        digest,
+        size,
+        fields.get("annotations", {}),
+        _platform(platform) if platform.keys() >= {"os", "architecture"} else None,
+        tuple(fields.get("urls", [])),
+        fields.get("data", ""),
     )
 
 
-def _array(document: dict[str, Any], name: str) -> list[Any]:
-    value = document.get(name)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise Unsupported(f"its {name} is not an array")
-    return value
-
-
-def _annotations(document: dict[str, Any]) -> dict[str, str]:
-    value = document.get("annotations")
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-        raise Unsupported("its annotations are not an object of strings")
-    return value
+def _platform(fields: Mapping[str, Any]) -> Platform:
+    return Platform(
+        fields["os"],
+        fields["architecture"],
+        fields.get("variant") or None,
+        fields.get("os.version") or None,
+        tuple(fields.get("os.features", [])),
+    )

@@ -2,8 +2,8 @@
 """Coverage-guided fuzzing with atheris: `python -m tests.fuzz.fuzz TARGET [CORPUS] [libFuzzer options]`.
 
 TARGET is one of those in targets.py. Needs `pip install atheris`, which is no part of the test dependencies.
-An input that makes anything but VerificationFailed ends the run and is written to a file; put it, renamed to
-TARGET-what-it-shows, into findings/, and tests/unit/test_fuzz.py keeps it fixed.
+An input that makes anything but VerificationFailed or Unsupported ends the run and is written to a file; put
+it, renamed to TARGET-what-it-shows, into findings/, and tests/unit/test_fuzz.py keeps it fixed.
 """
 
 from __future__ import annotations

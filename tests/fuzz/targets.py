@@ -1,6 +1,6 @@
 """What is fuzzed: each reader of untrusted bytes, and the whole proof with a table that somebody else wrote.
 
-A target takes bytes and returns; VerificationFailed is an answer, any other exception a finding.
+A target takes bytes and returns; VerificationFailed and Unsupported are answers, anything else is a finding.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from recompress.errors import VerificationFailed
+from recompress.errors import Unsupported, VerificationFailed
 from recompress.layer.frames import PIECE, Blob, Frames, decompressed
 from recompress.layer.layout import Layout
 from recompress.layer.tarsplit import TarSplit
 from recompress.layer.tarstream import TarStream
 from recompress.layer.toc import Toc
+from recompress.manifest import Index, MediaType, normalised, parse_config, parse_manifest
 from recompress.reference import Digest
+from tests import images
 from tests.tampering import Layer, assemble, compress, decompress, dumps
 
 LIMIT = 4 * PIECE
@@ -100,6 +102,30 @@ def stream(data: bytes) -> None:
     assert changed == b"".join(real.frames), "another stream was proven"
 
 
+def manifest(data: bytes) -> None:
+    """What is read is what a plain parser reads, and a manifest that is made of it is one."""
+    found = parse_manifest(data, "")
+    document = json.loads(data)
+    if isinstance(found, Index):
+        listed, entries = document.get("manifests"), found.manifests
+    else:
+        listed, entries = document.get("layers"), found.layers
+        assert found.config.digest == Digest.parse(document["config"]["digest"])
+        if (content := normalised(found)) is not None:
+            assert parse_manifest(content, found.media_type).digest == Digest.of(content)
+    assert [(e["digest"], e["size"], e["mediaType"]) for e in listed or ()] == [
+        (str(e.digest), e.size, e.media_type) for e in entries
+    ]
+
+
+def config(data: bytes) -> None:
+    """What is read is what a plain parser reads."""
+    found = parse_config(data)
+    document = json.loads(data)
+    assert (document["os"], document["architecture"]) == (found.platform.os, found.platform.architecture)
+    assert (document["rootfs"].get("diff_ids") or []) == list(map(str, found.diff_ids))
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "toc": toc,
     "tar_split": tar_split,
@@ -108,17 +134,22 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "tar": tar,
     "layer": layer,
     "stream": stream,
+    "manifest": manifest,
+    "config": config,
 }
 
 
 def run(name: str, data: bytes) -> None:
     """Run one target on one input."""
-    with contextlib.suppress(VerificationFailed):
+    with contextlib.suppress(VerificationFailed, Unsupported):
         TARGETS[name](data)
 
 
 def seeds(name: str) -> Iterator[bytes]:
-    """What fuzzing starts from: parts of real layers."""
+    """What fuzzing starts from: documents, and parts of real layers."""
+    if name in _DOCUMENTS:
+        yield from _DOCUMENTS[name]
+        return
     for number, real in enumerate(_LAYERS):
         joined = b"".join(real.frames)
         yield {
@@ -130,6 +161,28 @@ def seeds(name: str) -> Iterator[bytes]:
             "layer": bytes([number]) + real.table,
             "stream": bytes([number]) + joined,
         }[name]
+
+
+_CONFIG = images.config(
+    [str(Digest.of(b"1"))],
+    settings={"Cmd": ["sh"], "Labels": {"a": "b"}, "Volumes": {"/v": {}}, "Healthcheck": {"Test": ["NONE"]}},
+    created="2024-02-29T01:02:03.4Z",
+    history=[{"created_by": "COPY", "empty_layer": False}],
+    **{"os.version": "10"},
+)
+_MANIFEST = images.manifest(
+    _CONFIG,
+    [
+        images.descriptor(
+            MediaType.DOCKER_LAYER_GZIP, b"1", annotations={"a": "b"}, urls=["https://c"], data="ZA=="
+        )
+    ],
+    annotations={"a": "b"},
+    subject=images.descriptor(MediaType.OCI_MANIFEST, b"2"),
+)
+_PLATFORM = {"os": "linux", "architecture": "arm", "variant": "v7", "os.features": ["f"]}
+_INDEX = images.index([images.descriptor(MediaType.OCI_MANIFEST, _MANIFEST, platform=_PLATFORM)])
+_DOCUMENTS = {"manifest": (_MANIFEST, _INDEX), "config": (_CONFIG,)}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from recompress.errors import Unsupported
+from recompress.errors import Unsupported, VerificationFailed
 from recompress.manifest import (
     CHUNKED_ANNOTATIONS,
     Compression,
@@ -13,6 +13,7 @@ from recompress.manifest import (
     Manifest,
     MediaType,
     Platform,
+    normalised,
     parse_config,
     parse_manifest,
 )
@@ -123,6 +124,29 @@ def test_a_manifest_served_as_another_type_is_refused() -> None:
         parse_manifest(images.manifest(CONFIG), MediaType.DOCKER_MANIFEST)
 
 
+def test_a_docker_manifest_has_to_name_its_media_type() -> None:
+    document = json.loads(images.manifest(CONFIG, [], MediaType.DOCKER_MANIFEST, MediaType.DOCKER_CONFIG))
+    del document["mediaType"]
+    with pytest.raises(Unsupported, match="its mediaType '' is not the media type"):
+        parse_manifest(json.dumps(document).encode(), MediaType.DOCKER_MANIFEST)
+
+
+def test_annotations_and_a_subject_are_told() -> None:
+    subject = images.descriptor(OCI, b"x")
+    layers = [layer(MediaType.OCI_LAYER_GZIP, {"a": "b"}), layer(MediaType.OCI_LAYER_GZIP)]
+    manifest = parsed(images.manifest(CONFIG, layers, annotations={"c": "d"}, subject=subject))
+    assert [entry.annotations for entry in manifest.layers] == [{"a": "b"}, {}]
+    assert manifest.annotations == {"c": "d"}
+    assert manifest.has_subject
+    assert not parsed(images.manifest(CONFIG, layers, subject=None)).has_subject
+
+
+def test_urls_and_data_of_a_layer_are_told() -> None:
+    descriptor = layer(MediaType.OCI_LAYER_GZIP) | {"urls": ["https://elsewhere"], "data": "aGk="}
+    (found,) = parsed(images.manifest(CONFIG, [descriptor])).layers
+    assert (found.urls, found.data) == (("https://elsewhere",), "aGk=")
+
+
 def test_an_index_is_read_with_platforms_and_annotations() -> None:
     entry = images.descriptor(
         OCI,
@@ -146,20 +170,33 @@ def test_an_index_is_read_with_platforms_and_annotations() -> None:
         (b"[]", OCI, "is not a JSON object"),
         (b'{"schemaVersion": 1}', MediaType.DOCKER_SCHEMA1_SIGNED, "schema 1"),
         (b'{"schemaVersion": 1}', "application/json", "schema 1"),
-        (b'{"mediaType": 7}', OCI, "is not the media type"),
+        (b'{"mediaType": 7}', OCI, "its manifest.mediaType is not a string"),
         (b'{"mediaType": "text/plain"}', "", "neither an image manifest nor an index"),
-        (b"{}", OCI, "a descriptor that is not an object"),
+        (b'{"config": []}', OCI, "its manifest.config is not a JSON object"),
+        (b"{}", OCI, "without a media type"),
         (b'{"config": {}}', OCI, "without a media type"),
         (b'{"config": {"mediaType": "a"}}', OCI, "a descriptor with the size None"),
         (b'{"config": {"mediaType": "a", "size": -1}}', OCI, "a descriptor with the size -1"),
-        (b'{"config": {"mediaType": "a", "size": true}}', OCI, "a descriptor with the size True"),
-        (b'{"config": {"mediaType": "a", "size": 1.5}}', OCI, "a descriptor with the size 1.5"),
-        (b'{"config": {"mediaType": "a", "size": 9223372036854775808}}', OCI, "a descriptor with the size"),
+        (
+            b'{"config": {"mediaType": "a", "size": true}}',
+            OCI,
+            "its manifest.config.size is not a whole number",
+        ),
+        (
+            b'{"config": {"mediaType": "a", "size": 1.5}}',
+            OCI,
+            "its manifest.config.size is not a whole number",
+        ),
+        (
+            b'{"config": {"mediaType": "a", "size": 9223372036854775808}}',
+            OCI,
+            "config.size is not a whole number",
+        ),
         (b'{"config": {"mediaType": "a", "size": 1, "digest": "b"}}', OCI, "a bad digest"),
         (images.manifest(CONFIG, annotations=[]), OCI, "annotations"),
         (images.manifest(CONFIG, annotations={"a": 1}), OCI, "annotations"),
         (images.manifest(CONFIG, artifactType="application/x"), OCI, "artifact of type 'application/x'"),
-        (b'{"manifests": 7}', MediaType.OCI_INDEX, "its manifests is not an array"),
+        (b'{"manifests": 7}', MediaType.OCI_INDEX, "its manifest.manifests is not an array"),
     ],
 )
 def test_what_is_no_image_manifest_is_unsupported_with_a_reason(
@@ -168,6 +205,95 @@ def test_what_is_no_image_manifest_is_unsupported_with_a_reason(
     with pytest.raises(Unsupported) as refused:
         parse_manifest(content, content_type)
     assert reason in str(refused.value)
+
+
+GOOD, EVIL = layer(MediaType.OCI_LAYER_GZIP), images.descriptor(MediaType.OCI_LAYER_GZIP, b"evil")
+MANIFEST = images.manifest(CONFIG, [GOOD])
+ENTRY = images.descriptor(OCI, b"x", platform={"os": "linux", "architecture": "amd64"})
+INDEX = images.index([ENTRY])
+
+
+def with_key(document: bytes, key: str, value: object) -> bytes:
+    """The document with one more key at its end, whether it has it already or not."""
+    return document[:-1] + f', "{key}": {json.dumps(value)}}}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "reason"),
+    [
+        (with_key(MANIFEST, "Layers", [EVIL]), OCI, "has the key 'Layers'"),
+        (with_key(MANIFEST, "layer\u017f", [EVIL]), OCI, "only some clients read as 'layers'"),
+        (with_key(MANIFEST, "layers", [EVIL]), OCI, "has the key 'layers' twice"),
+        (with_key(images.manifest(CONFIG), "MediaType", MediaType.OCI_INDEX), OCI, "'MediaType'"),
+        (with_key(images.manifest(CONFIG), "Annotations", {}), OCI, "'Annotations'"),
+        (with_key(images.manifest(CONFIG), "FSLayers", []), OCI, "'FSLayers'"),
+        (images.manifest(CONFIG, [GOOD | {"Digest": EVIL["digest"]}]), OCI, "layers[0] has the key 'Digest'"),
+        (images.manifest(CONFIG, config={"DIGEST": ""}), OCI, "manifest.config has the key 'DIGEST'"),
+        (images.manifest(CONFIG, subject={"Size": 1}), OCI, "manifest.subject has the key 'Size'"),
+        (with_key(INDEX, "Manifests", []), MediaType.OCI_INDEX, "has the key 'Manifests'"),
+        (with_key(INDEX, "manifests", []), MediaType.OCI_INDEX, "has the key 'manifests' twice"),
+        (images.index([ENTRY | {"platform": {"OS": "windows"}}]), MediaType.OCI_INDEX, "has the key 'OS'"),
+        (images.manifest(CONFIG, manifests=[]), OCI, "it is an image manifest with manifests"),
+        (images.manifest(CONFIG, fsLayers=[], history=[]), OCI, "an image manifest with fsLayers, history"),
+        (images.index([], layers=[], config={}), MediaType.OCI_INDEX, "it is an index with config, layers"),
+        (images.index([], MediaType.DOCKER_INDEX, history=[]), MediaType.DOCKER_INDEX, "index with history"),
+        (images.manifest(CONFIG, annotations={"\ud800": ""}), OCI, "half a surrogate pair"),
+        (images.manifest(CONFIG, [layer("\udc00")]), OCI, "half a surrogate pair"),
+        (images.index([ENTRY | {"platform": {"os": "\ud800"}}]), MediaType.OCI_INDEX, "half a surrogate"),
+    ],
+)  # fmt: skip
+def test_a_manifest_that_clients_read_differently_is_tampering(
+    content: bytes, content_type: str, reason: str
+) -> None:
+    with pytest.raises(VerificationFailed) as refused:
+        parse_manifest(content, content_type)
+    assert reason in str(refused.value)
+
+
+def test_null_is_what_is_not_there() -> None:
+    manifest = parsed(
+        images.manifest(CONFIG, manifests=None, annotations=None, artifactType=None, fsLayers=None)
+    )
+    assert manifest.annotations == {}
+    assert parsed(images.manifest(CONFIG, annotations={"a": None})).annotations == {"a": ""}
+
+
+def test_annotations_may_have_any_names() -> None:
+    annotations = {"layers": "1", "Layers": "2", "digest": "3", "DIGEST": "4"}
+    content = images.manifest(CONFIG, [layer(MediaType.OCI_LAYER_GZIP, annotations)], annotations=annotations)
+    manifest = parsed(content[:-2] + b', "twice": "a", "twice": "b"}}')
+    assert manifest.annotations == annotations | {"twice": "b"}
+    assert manifest.layers[0].annotations == annotations
+
+
+def test_docker_layers_in_an_oci_manifest_get_the_types_of_oci_and_all_else_stays() -> None:
+    layers = [
+        layer(docker, {"a": "b"})
+        for docker in (MediaType.DOCKER_LAYER, MediaType.DOCKER_LAYER_GZIP, MediaType.DOCKER_LAYER_ZSTD)
+    ]
+    subject = images.descriptor(OCI, b"x")
+    source = images.manifest(CONFIG, [*layers, GOOD], annotations={"c": "d"}, subject=subject)
+    content = normalised(parsed(source))
+    assert content is not None
+    oci = (MediaType.OCI_LAYER, MediaType.OCI_LAYER_GZIP, MediaType.OCI_LAYER_ZSTD)
+    renamed = [old | {"mediaType": new} for old, new in zip(layers, oci, strict=True)]
+    expected = images.manifest(CONFIG, [*renamed, GOOD], annotations={"c": "d"})
+    assert json.loads(content) == json.loads(expected)
+    assert normalised(parsed(content)) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        images.manifest(CONFIG, [GOOD]),
+        images.manifest(
+            CONFIG, [layer(MediaType.DOCKER_LAYER_GZIP)], MediaType.DOCKER_MANIFEST, MediaType.DOCKER_CONFIG
+        ),
+    ],
+    ids=["OCI", "Docker"],
+)
+def test_a_manifest_of_one_kind_is_normal_already(content: bytes) -> None:
+    assert normalised(parsed(content, "")) is None
 
 
 def test_a_config_is_read_with_platform_and_diff_ids_in_order() -> None:
@@ -189,7 +315,6 @@ def test_a_config_is_read_with_platform_and_diff_ids_in_order() -> None:
         ({"OnBuild": ["RUN true"], "Shell": ["/bin/bash"], "Healthcheck": {"Test": ["NONE"]}},
          ("Healthcheck", "OnBuild", "Shell")),
         ({"OnBuild": None, "Shell": [], "Healthcheck": None}, ()),
-        (["Healthcheck"], ()),
     ],
 )  # fmt: skip
 def test_the_fields_that_only_docker_knows_are_named(settings: object, fields: tuple[str, ...]) -> None:
@@ -202,16 +327,80 @@ def test_the_fields_that_only_docker_knows_are_named(settings: object, fields: t
         (b"no", "its config is not JSON"),
         (b"{}", "is not an image config"),
         (b'{"os": "linux", "architecture": "amd64"}', "is not an image config"),
-        (b'{"os": 1, "architecture": "amd64", "rootfs": {}}', "is not an image config"),
-        (b'{"os": "linux", "architecture": "amd64", "variant": 8, "rootfs": {}}', "is not an image config"),
+        (b'{"os": 1, "architecture": "amd64", "rootfs": {}}', "its config.os is not a string"),
+        (
+            b'{"os": "linux", "architecture": "amd64", "variant": 8, "rootfs": {}}',
+            "config.variant is not a string",
+        ),
         (images.config(["sha256:short"]), "a bad diff_id"),
-        (b'{"os": "a", "architecture": "b", "rootfs": {"diff_ids": {}}}', "its diff_ids is not an array"),
+        (
+            b'{"os": "a", "architecture": "b", "rootfs": {"diff_ids": {}}}',
+            "its config.rootfs.diff_ids is not an array",
+        ),
     ],
 )
 def test_what_is_no_image_config_is_unsupported_with_a_reason(content: bytes, reason: str) -> None:
     with pytest.raises(Unsupported) as refused:
         parse_config(content)
     assert reason in str(refused.value)
+
+
+def config_with(**settings: object) -> bytes:
+    return images.config(settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (images.config(settings=["Healthcheck"]), "its config.config is not a JSON object"),
+        (config_with(Cmd="sh"), "its config.config.Cmd is not an array"),
+        (config_with(Env={"A": "B"}), "its config.config.Env is not an array"),
+        (config_with(Labels={"a": 1}), "its config.config.Labels['a'] is not a string"),
+        (config_with(Volumes=["/data"]), "its config.config.Volumes is not a JSON object"),
+        (config_with(ExposedPorts={"80/tcp": 80}), "its config.config.ExposedPorts['80/tcp'] is not"),
+        (images.config(created=""), "its config.created is not a time"),
+        (images.config(history={}), "its config.history is not an array"),
+        (images.config(history=[{"empty_layer": 1}]), "config.history[0].empty_layer is not true or false"),
+    ],
+)  # fmt: skip
+def test_a_config_that_go_clients_cannot_decode_is_unsupported(content: bytes, reason: str) -> None:
+    with pytest.raises(Unsupported) as refused:
+        parse_config(content)
+    assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (with_key(images.config(), "RootFS", {"diff_ids": []}), "has the key 'RootFS'"),
+        (with_key(images.config(), "rootfs", {"diff_ids": []}), "has the key 'rootfs' twice"),
+        (with_key(images.config(), "OS", "windows"), "has the key 'OS'"),
+        (with_key(images.config(), "o\u017f", "windows"), "only some clients read as 'os'"),
+        (with_key(images.config(), "size", 1), "only some clients read as 'Size'"),
+        (images.config(rootfs={"diff_ids": [], "Diff_IDs": []}), "config.rootfs has the key 'Diff_IDs'"),
+        (images.config(history=[{}, {"Empty_Layer": True}]), "config.history[1] has the key 'Empty_Layer'"),
+        (config_with(user="root"), "config.config has the key 'user'"),
+        (config_with(Healthcheck={"test": []}), "config.config.Healthcheck has the key 'test'"),
+        (images.config(container_config={"user": "root"}), "config.container_config has the key 'user'"),
+        (images.config(architecture="\ud800"), "its config.architecture is"),
+        (with_key(images.config(), "os.features", ["\ud800"]), "its config.os.features[0] is"),
+    ],
+)  # fmt: skip
+def test_a_config_that_clients_read_differently_is_tampering(content: bytes, reason: str) -> None:
+    with pytest.raises(VerificationFailed) as refused:
+        parse_config(content)
+    assert reason in str(refused.value)
+
+
+def test_what_a_config_may_have_though_clients_do_not_read_it() -> None:
+    names = {"user": "1", "User": "2", "\ud800": "3"}
+    parse_config(
+        images.config(
+            settings={"Labels": names, "ExposedPorts": {"80/tcp": None}, "Memory": 1.5, "StopTimeout": "x"},
+            author="\ud800", container_config={"Cmd": "sh"}, history=[{}, None], Size=1.5,
+            unknown=[1.0, 1e3, {"Os": 1}],
+        )
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ["linux/amd64", "linux/arm/v7", "windows/amd64"])
