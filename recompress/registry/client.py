@@ -19,7 +19,14 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import httpx
 
-from recompress.errors import NotFound, RecompressError, TimedOut, Unavailable, VerificationFailed
+from recompress.errors import (
+    NotFound,
+    RecompressError,
+    TimedOut,
+    Unavailable,
+    Unsupported,
+    VerificationFailed,
+)
 from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
 from recompress.reference import Digest, Repository
 from recompress.registry.auth import RegistryAuth
@@ -158,14 +165,23 @@ class RepositoryClient:
 
     @_retried
     def config(self, descriptor: Descriptor) -> bytes:
-        """Read a config blob: its size and its digest are compared with the descriptor."""
+        """Read a config blob: its size and its digest are compared with the descriptor.
+
+        Raises Unsupported for a config that is too large for clients, before anything is read.
+        """
         if descriptor.size > MAX_CONFIG_BYTES:
-            raise VerificationFailed(
-                f"the config {descriptor.digest} claims {descriptor.size} bytes, more than any config has"
+            raise Unsupported(
+                f"the config {descriptor.digest} has {descriptor.size} bytes, and podman and skopeo read "
+                f"{MAX_CONFIG_BYTES} at most: have it built with less history or smaller labels"
             )
         with self._send("GET", f"blobs/{descriptor.digest}") as response:
             content = _body(response, descriptor.size)
-        _compare(content, descriptor.digest, f"the config {self.repository}@{descriptor.digest}")
+        what = f"the config {self.repository}@{descriptor.digest}"
+        _compare(content, descriptor.digest, what)
+        if len(content) != descriptor.size:
+            raise VerificationFailed(
+                f"{what} has {len(content)} bytes, and its descriptor says {descriptor.size}"
+            )
         return content
 
     @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recompress.errors import NotFound, VerificationFailed
+from recompress.errors import NotFound, Unsupported, VerificationFailed
 from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
 from recompress.reference import Digest
 from recompress.registry.client import RepositoryClient, Served
@@ -73,10 +73,18 @@ def test_a_config_with_other_bytes_is_not_believed(client: RepositoryClient, reg
         client.config(config_descriptor(BLOB, len(BLOB)))
 
 
-def test_a_config_that_claims_to_be_huge_is_not_asked_for(
+def test_a_config_shorter_than_its_descriptor_says_is_not_believed(
     client: RepositoryClient, registry: FakeRegistry
 ) -> None:
-    with pytest.raises(VerificationFailed, match="more than any config has"):
+    registry.blobs[str(Digest.of(BLOB))] = BLOB
+    with pytest.raises(VerificationFailed, match=f"has {len(BLOB)} bytes, and its descriptor says"):
+        client.config(config_descriptor(BLOB, len(BLOB) + 1))
+
+
+def test_a_config_too_large_for_clients_is_unsupported_and_not_asked_for(
+    client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    with pytest.raises(Unsupported, match="has 4194305 bytes, and podman and skopeo read 4194304 at most"):
         client.config(config_descriptor(BLOB, MAX_CONFIG_BYTES + 1))
     assert registry.server.requests == []
 
