@@ -16,7 +16,6 @@ from recompress import plan
 from recompress.errors import Unsupported, UsageError, VerificationFailed
 from recompress.manifest import (
     INDEX_ZSTD_ANNOTATION,
-    Compression,
     Descriptor,
     Index,
     Manifest,
@@ -31,8 +30,6 @@ log = logging.getLogger(__name__)
 
 _MOST_RESULT_BYTES = 4096 - 256
 """The termination message of a Task has 4,096 bytes, and Tekton's own entries take some of them."""
-
-_ZSTD = frozenset({Compression.ZSTD, Compression.ZSTD_CHUNKED})
 
 
 def assemble(
@@ -113,14 +110,13 @@ def _entry(
     platform = plan.check_image(client, manifest, reference).platform
     if member and member.platform and not _is_same_system(member.platform, platform):
         raise Unsupported(f"{reference} is listed for {member.platform}, but is for {platform}")
-    is_zstd = any(layer.compression in _ZSTD for layer in manifest.layers)
     annotations = _without_mark(member.annotations if member else {})
-    if is_zstd:
+    if manifest.has_zstd:
         annotations[INDEX_ZSTD_ANNOTATION] = "true"
     descriptor = Descriptor(
         manifest.media_type, manifest.digest, len(manifest.content), annotations, platform
     )
-    return IndexEntry(descriptor, is_zstd)
+    return IndexEntry(descriptor, manifest.has_zstd)
 
 
 def _without_mark(annotations: Mapping[str, str]) -> dict[str, str]:

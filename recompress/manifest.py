@@ -158,6 +158,11 @@ class Manifest:
         return Digest.of(self.content)
 
     @property
+    def has_zstd(self) -> bool:
+        """Whether any layer is zstd, so that old clients cannot pull the image."""
+        return any(layer.compression in (Compression.ZSTD, Compression.ZSTD_CHUNKED) for layer in self.layers)
+
+    @property
     def is_zstd(self) -> bool:
         """Whether it is an OCI manifest all of whose layers are zstd, so that it may be a twin itself."""
         return self.media_type == MediaType.OCI_MANIFEST and all(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from recompress.errors import Unsupported, UsageError, about
+from recompress.errors import RecompressError, Unsupported, UsageError, about
 from recompress.image import Image
 from recompress.manifest import (
     INDEX_ZSTD_ANNOTATION,
-    Compression,
     Descriptor,
     Index,
     Manifest,
@@ -32,8 +31,9 @@ def resolve(
     """Read the image that `reference` names, by its digest.
 
     An index is looked through for `platform`; a single manifest has to be for it where it is
-    given. In an index that mixes both, the gzip image is taken, with `is_twin` the zstd:chunked
-    one. Raises UsageError without a digest, Unsupported for what has no twin.
+    given. In an index that mixes both, the gzip image is taken, with `is_twin` the zstd one.
+    Raises UsageError without a digest, Unsupported for what has no twin and for an index in which
+    more than one image is meant, VerificationFailed for what clients read differently.
     """
     if reference.digest is None:
         raise UsageError(
@@ -52,7 +52,7 @@ def resolve(
 def read(client: RepositoryClient, selector: str | Digest, reference: Reference) -> Manifest | Index:
     """Read and parse a manifest; what is wrong with it is said with the reference."""
     served = client.manifest(selector)
-    with about(str(reference), Unsupported):
+    with about(str(reference), RecompressError):
         return parse_manifest(served.content, served.content_type)
 
 
@@ -103,23 +103,26 @@ def _from_index(
     entries = [e for e in candidates(index, platform) if not is_attestation(e)]
     if not entries:
         raise Unsupported(f"{reference} has no image for {platform}; it has {has}")
-    images = [_entry_image(client, entry, reference, platform) for entry in entries]
-    # Whatever the order: which one is meant is told by what is in it.
-    return max(images, key=_zstd_layers) if is_twin else min(images, key=_zstd_layers)
+    digests = dict.fromkeys(entry.digest for entry in entries)
+    images = [_entry_image(client, digest, reference, platform) for digest in digests]
+    # Whatever the order and the annotations: which one is meant is told by what is in it.
+    zstd = [image for image in images if image.manifest.has_zstd]
+    gzip = [image for image in images if not image.manifest.has_zstd]
+    if is_twin and not zstd:
+        return images[0]
+    meant = zstd if is_twin or not gzip else gzip
+    if len(meant) > 1:
+        # Clients take one of them by rules of their own.
+        raise Unsupported(
+            f"{reference} has two {'zstd' if meant is zstd else 'gzip'} images for {platform} "
+            f"({meant[0].digest}, {meant[1].digest}): name the manifest"
+        )
+    return meant[0]
 
 
-def _zstd_layers(image: Image) -> tuple[int, int]:
-    """How many layers are zstd:chunked, and how many are zstd at all."""
-    packed = [layer.compression for layer in image.manifest.layers]
-    chunked = packed.count(Compression.ZSTD_CHUNKED)
-    return chunked, chunked + packed.count(Compression.ZSTD)
-
-
-def _entry_image(
-    client: RepositoryClient, entry: Descriptor, reference: Reference, platform: Platform
-) -> Image:
-    member = reference.with_digest(entry.digest)
-    manifest = read(client, entry.digest, member)
+def _entry_image(client: RepositoryClient, digest: Digest, reference: Reference, platform: Platform) -> Image:
+    member = reference.with_digest(digest)
+    manifest = read(client, digest, member)
     if isinstance(manifest, Index):
         raise Unsupported(f"{reference}: its entry for {platform} is an index itself")
     image = check_image(client, manifest, member)

@@ -4,7 +4,13 @@ import pytest
 
 from recompress import plan
 from recompress.errors import NotFound, Unsupported, UsageError, VerificationFailed
-from recompress.manifest import INDEX_ZSTD_ANNOTATION, Index, MediaType, Platform, parse_manifest
+from recompress.manifest import (
+    INDEX_ZSTD_ANNOTATION,
+    Index,
+    MediaType,
+    Platform,
+    parse_manifest,
+)
 from recompress.reference import Digest
 from recompress.registry.client import RepositoryClient
 from tests import images
@@ -163,6 +169,88 @@ def test_an_index_with_nothing_but_zstd_chunked_gives_that(
     index = images.index([entry(CHUNKED.manifest, "linux/amd64", **{INDEX_ZSTD_ANNOTATION: "true"})])
     image = plan.resolve(client, registry.reference(registry.add_manifest(index)), AMD64)
     assert image.manifest.is_zstd
+
+
+def other(image: HandmadeImage) -> HandmadeImage:
+    """The same image under another manifest."""
+    manifest = image.manifest[:-1] + b', "annotations": {"another": "build"}}'
+    return HandmadeImage(manifest, image.config, image.layers)
+
+
+TWO = [
+    pytest.param([GZIP, other(GZIP)], "gzip", False, id="two gzip"),
+    pytest.param([GZIP, CHUNKED, other(GZIP)], "gzip", False, id="two gzip around a zstd"),
+    pytest.param([CHUNKED, zstd(GZIP)], "zstd", False, id="nothing but two zstd"),
+    pytest.param([CHUNKED, other(CHUNKED)], "zstd", True, id="two zstd:chunked"),
+    pytest.param([zstd(GZIP), GZIP, CHUNKED], "zstd", True, id="zstd and zstd:chunked beside a gzip"),
+]
+
+
+@pytest.mark.parametrize(("members", "kind", "is_twin"), TWO)
+@pytest.mark.parametrize("annotated", [False, True])
+def test_an_index_in_which_two_images_can_be_meant_is_refused_with_both(
+    client: RepositoryClient,
+    registry: FakeRegistry,
+    members: list[HandmadeImage],
+    kind: str,
+    is_twin: bool,
+    annotated: bool,
+) -> None:
+    for member in members:
+        registry.add(member)
+    # The annotation on the first alone: it is not what tells.
+    marks = [{INDEX_ZSTD_ANNOTATION: "true"} if annotated else {}, *[{}] * (len(members) - 1)]
+    entries = [entry(m.manifest, "linux/amd64", **mark) for m, mark in zip(members, marks, strict=True)]
+    reference = registry.reference(registry.add_manifest(images.index(entries)))
+    two = {
+        str(m.digest)
+        for m in members
+        if (GZIP.layers == m.layers and b"zstd" in m.manifest) == (kind == "zstd")
+    }
+    with pytest.raises(
+        Unsupported, match=f"has two {kind} images for linux/amd64 .*: name the manifest"
+    ) as refused:
+        plan.resolve(client, reference, AMD64, is_twin=is_twin)
+    assert len(two) == 2
+    assert all(digest in str(refused.value) for digest in two)
+
+
+@pytest.mark.parametrize(("is_twin", "taken"), [(False, GZIP), (True, CHUNKED)])
+def test_an_entry_that_an_index_lists_twice_is_one(
+    client: RepositoryClient, registry: FakeRegistry, is_twin: bool, taken: HandmadeImage
+) -> None:
+    entries = []
+    for image in (GZIP, CHUNKED):
+        registry.add(image)
+        entries += [
+            entry(image.manifest, "linux/amd64"),
+            entry(image.manifest, "linux/amd64/v1", **{INDEX_ZSTD_ANNOTATION: "true"}),
+        ]
+    reference = registry.reference(registry.add_manifest(images.index(entries)))
+    assert plan.resolve(client, reference, AMD64, is_twin=is_twin).manifest.content == taken.manifest
+
+
+@pytest.mark.parametrize("gzip_first", [True, False])
+@pytest.mark.parametrize("twin", [CHUNKED, zstd(GZIP)], ids=["zstd:chunked", "plain zstd"])
+def test_the_twin_in_an_index_that_mixes_gzip_and_zstd_is_its_zstd_entry(
+    client: RepositoryClient, registry: FakeRegistry, twin: HandmadeImage, gzip_first: bool
+) -> None:
+    registry.add(GZIP)
+    registry.add(twin)
+    entries = [entry(GZIP.manifest, "linux/amd64"), entry(twin.manifest, "linux/amd64")]
+    index = images.index(entries if gzip_first else entries[::-1])
+    reference = registry.reference(registry.add_manifest(index))
+    assert plan.resolve(client, reference, AMD64, is_twin=True).manifest.content == twin.manifest
+
+
+def test_where_an_index_has_no_zstd_entry_its_first_is_what_is_verified(
+    client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    registry.add(GZIP)
+    registry.add(other(GZIP))
+    index = images.index([entry(m.manifest, "linux/amd64") for m in (other(GZIP), GZIP)])
+    reference = registry.reference(registry.add_manifest(index))
+    assert plan.resolve(client, reference, AMD64, is_twin=True).manifest.content == other(GZIP).manifest
 
 
 def test_an_index_in_an_index_is_not_followed(client: RepositoryClient, registry: FakeRegistry) -> None:
