@@ -8,6 +8,7 @@ from recompress.errors import RecompressError, Unsupported, UsageError, about
 from recompress.image import Image
 from recompress.manifest import (
     INDEX_ZSTD_ANNOTATION,
+    OCI_EQUIVALENTS,
     Descriptor,
     Index,
     Manifest,
@@ -20,6 +21,7 @@ from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient
 
 _CONFIG_TYPES = frozenset({MediaType.OCI_CONFIG, MediaType.DOCKER_CONFIG})
+_DOCKER_CONFIG_IN_OCI = (MediaType.OCI_MANIFEST, MediaType.DOCKER_CONFIG)
 
 # containerd's platforms.Normalize: the variant that an architecture has when none is written.
 _DEFAULT_VARIANT = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
@@ -132,11 +134,16 @@ def _entry_image(client: RepositoryClient, digest: Digest, reference: Reference,
 
 
 def check_image(client: RepositoryClient, manifest: Manifest, reference: Reference) -> Image:
-    """The image of a manifest, with its config; Unsupported where it is none."""
+    """The image of a manifest, with its config.
+
+    Raises Unsupported where it is none, VerificationFailed where clients read the config differently.
+    """
     if manifest.config.media_type not in _CONFIG_TYPES:
         raise Unsupported(f"{reference} is an artifact ({manifest.config.media_type!r:.200}), not an image")
     with about(str(reference), Unsupported):
-        config = parse_config(client.config(manifest.config))
+        content = client.config(manifest.config)
+    with about(str(reference), RecompressError):
+        config = parse_config(content)
     if len(config.diff_ids) != len(manifest.layers):
         raise Unsupported(
             f"{reference} has {len(manifest.layers)} layers, but its config lists {len(config.diff_ids)}"
@@ -145,13 +152,45 @@ def check_image(client: RepositoryClient, manifest: Manifest, reference: Referen
 
 
 def check_possible(image: Image) -> None:
-    """Raise Unsupported for an image that can have no twin, for what its manifest says."""
-    for layer in image.manifest.layers:
-        if layer.compression is None:
+    """Raise Unsupported for an image that can have no twin, for what its manifest says.
+
+    Where OCI and Docker media types are mixed, what counts is what podman and skopeo make of it. They take a
+    Docker manifest with an OCI config, and an OCI manifest with Docker layers (see manifest.normalised).
+    """
+    manifest = image.manifest
+    with about(str(image.reference), Unsupported):
+        if (manifest.media_type, manifest.config.media_type) == _DOCKER_CONFIG_IN_OCI:
             raise Unsupported(
-                f"{image.reference}: the layer {layer.digest} is of type {layer.media_type!r:.200}, "
-                "which cannot be recompressed (encrypted, foreign and unknown layers cannot)"
+                "it is an OCI manifest with a Docker config, which podman cannot pull: "
+                f"build it with a config of type {MediaType.OCI_CONFIG}, or as a Docker v2s2 manifest"
             )
+        for layer in manifest.layers:
+            _check_layer(manifest, layer)
+
+
+def _check_layer(manifest: Manifest, layer: Descriptor) -> None:
+    if layer.compression is None:
+        raise Unsupported(
+            f"the layer {layer.digest} is of type {layer.media_type!r:.200}, "
+            "which cannot be recompressed (encrypted, foreign and unknown layers cannot)"
+        )
+    if layer.urls or layer.data:
+        raise Unsupported(
+            f"the layer {layer.digest} has {'urls' if layer.urls else 'data'} in its descriptor, so that "
+            "clients can get it from elsewhere: build the image without"
+        )
+    if manifest.media_type != MediaType.DOCKER_MANIFEST:
+        return
+    if layer.media_type not in OCI_EQUIVALENTS:
+        raise Unsupported(
+            f"it is a Docker v2s2 manifest with an OCI layer ({layer.digest}), which podman cannot pull: "
+            "build it as an OCI image, or on a base image of its own format (`crane rebase` mixes them)"
+        )
+    if layer.media_type == MediaType.DOCKER_LAYER_ZSTD:
+        raise Unsupported(
+            f"it is a Docker v2s2 manifest with a zstd layer ({layer.digest}), which that format does not "
+            "provide for: build it as an OCI image"
+        )
 
 
 def _os_and_architecture(platform: Platform) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from recompress import plan
 from recompress.errors import NotFound, Unsupported, UsageError, VerificationFailed
 from recompress.manifest import (
     INDEX_ZSTD_ANNOTATION,
+    MAX_CONFIG_BYTES,
     Index,
     MediaType,
     Platform,
@@ -318,13 +319,23 @@ def test_each_platform_of_an_index_is_named_once() -> None:
     assert list(map(str, plan.platforms(index))) == ["linux/amd64", "linux/arm/v7"]
 
 
-ONE_LAYER = images.config([str(Digest.of(b"layer"))])
+LAYER = Digest.of(b"layer")
+ONE_LAYER = images.config([str(LAYER)])
 
 
 def manifest_with(
-    layer_type: str, config: bytes = ONE_LAYER, config_type: str = MediaType.OCI_CONFIG
+    layer_type: str,
+    config: bytes = ONE_LAYER,
+    config_type: str = MediaType.OCI_CONFIG,
+    media_type: str = MediaType.OCI_MANIFEST,
+    **more: object,
 ) -> bytes:
-    return images.manifest(config, [images.descriptor(layer_type, b"layer")], config_type=config_type)
+    layers = [images.descriptor(layer_type, b"layer", **more)]
+    return images.manifest(config, layers, media_type, config_type)
+
+
+def docker_manifest_with(layer_type: str, config_type: str = MediaType.DOCKER_CONFIG) -> bytes:
+    return manifest_with(layer_type, config_type=config_type, media_type=MediaType.DOCKER_MANIFEST)
 
 
 @pytest.mark.parametrize(
@@ -339,6 +350,24 @@ def manifest_with(
         (manifest_with("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"), "cannot be"),
         (manifest_with(MediaType.OCI_LAYER_GZIP, images.config()), "has 1 layers, but its config lists 0"),
         (manifest_with(MediaType.OCI_LAYER_GZIP, b"{}"), "its config is not an image config"),
+        (manifest_with(MediaType.OCI_LAYER_GZIP, urls=["https://elsewhere"]), "has urls in its descriptor"),
+        (manifest_with(MediaType.OCI_LAYER_GZIP, data="aGk="), "has data in its descriptor"),
+        (
+            manifest_with(MediaType.OCI_LAYER_GZIP, config_type=MediaType.DOCKER_CONFIG),
+            "is an OCI manifest with a Docker config, which podman cannot pull: build it with",
+        ),
+        (
+            manifest_with(MediaType.DOCKER_LAYER_GZIP, config_type=MediaType.DOCKER_CONFIG),
+            "is an OCI manifest with a Docker config, which podman cannot pull: build it with",
+        ),
+        (
+            docker_manifest_with(MediaType.OCI_LAYER_GZIP),
+            f"is a Docker v2s2 manifest with an OCI layer ({LAYER}), which podman cannot pull: build it",
+        ),
+        (
+            docker_manifest_with(MediaType.DOCKER_LAYER_ZSTD),
+            f"is a Docker v2s2 manifest with a zstd layer ({LAYER}), which that format does not provide",
+        ),
     ],
 )  # fmt: skip
 def test_what_has_no_twin_is_refused_with_the_image_and_the_reason(
@@ -351,6 +380,49 @@ def test_what_has_no_twin_is_refused_with_the_image_and_the_reason(
         plan.check_possible(plan.resolve(client, reference, None))
     assert str(reference) in str(refused.value)
     assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        manifest_with(MediaType.OCI_LAYER_GZIP, urls=[], data=""),
+        manifest_with(MediaType.DOCKER_LAYER_GZIP),
+        manifest_with(MediaType.DOCKER_LAYER_ZSTD),
+        docker_manifest_with(MediaType.DOCKER_LAYER_GZIP),
+        docker_manifest_with(MediaType.DOCKER_LAYER, MediaType.OCI_CONFIG),
+    ],
+    ids=["no urls", "Docker layers in OCI", "Docker zstd in OCI", "Docker", "OCI config in Docker"],
+)
+def test_what_podman_pulls_though_its_media_types_are_mixed_is_an_image(
+    client: RepositoryClient, registry: FakeRegistry, manifest: bytes
+) -> None:
+    registry.blobs[str(Digest.of(ONE_LAYER))] = ONE_LAYER
+    reference = registry.reference(registry.add_manifest(manifest))
+    assert plan.resolve(client, reference, None).manifest.content == manifest
+
+
+def test_a_config_that_clients_do_not_read_for_its_size_is_refused_with_the_image(
+    client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    config = images.config(author="x" * MAX_CONFIG_BYTES)
+    registry.blobs[str(Digest.of(config))] = config
+    reference = registry.reference(registry.add_manifest(images.manifest(config)))
+    with pytest.raises(Unsupported, match=f"^{reference}: the config .* has {len(config)} bytes"):
+        plan.resolve(client, reference, None)
+
+
+def test_what_clients_read_differently_is_tampering_and_named(
+    client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    manifest = images.manifest(ONE_LAYER, Layers=[])
+    reference = registry.reference(registry.add_manifest(manifest))
+    with pytest.raises(VerificationFailed, match=f"^{reference}: its manifest has the key 'Layers'"):
+        plan.resolve(client, reference, None)
+    config = images.config(OS="windows")
+    registry.blobs[str(Digest.of(config))] = config
+    reference = registry.reference(registry.add_manifest(images.manifest(config)))
+    with pytest.raises(VerificationFailed, match=f"^{reference}: its config has the key 'OS'"):
+        plan.resolve(client, reference, None)
 
 
 def test_a_schema_1_manifest_is_refused_with_the_image(
