@@ -12,7 +12,7 @@ from recompress.image import Image
 from recompress.layer import check_source
 from recompress.manifest import Descriptor
 from recompress.progress import Reporter
-from recompress.reference import Digest
+from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, retrying
 from recompress.workspace import Workspace
 
@@ -21,9 +21,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One image to be recompressed: read by `source_client`, pushed to the repository of `destination`."""
+    """One image to be recompressed: read by `source_client`, pushed to the repository of `destination`.
+
+    `reference` is where skopeo reads it, which may be another manifest with the same layers and config.
+    """
 
     source: Image
+    reference: Reference
     source_client: RepositoryClient
     destination: RepositoryClient
     reporter: Reporter
@@ -37,7 +41,7 @@ class Copy:
         zstd:chunked one can be made; SkopeoFailed where all is well but skopeo fails.
         """
         source, repository = self.source, self.destination.repository
-        command = skopeo.copy_command(source.reference, repository, space, self.level, self.jobs)
+        command = skopeo.copy_command(self.reference, repository, space, self.level, self.jobs)
         on_layer = _layer_progress(source, self.reporter)
         failures: list[str] = []
 

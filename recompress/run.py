@@ -12,11 +12,11 @@ from pathlib import Path
 from recompress import blobcache, limits, partial_pulls, plan, results, reuse, signals, skopeo, twin, verify
 from recompress.blobcache import UnknownCache
 from recompress.copying import Copy, check_layer
-from recompress.errors import RecompressError, Unsupported, UsageError, VerificationFailed
+from recompress.errors import RecompressError, Refused, Unsupported, UsageError, VerificationFailed
 from recompress.image import Image
 from recompress.layer import LARGE_TOC_BYTES, Verdict
 from recompress.log import Warnings
-from recompress.manifest import Descriptor, Manifest, MediaType, Platform
+from recompress.manifest import Descriptor, Manifest, MediaType, Platform, normalised
 from recompress.progress import Reporter
 from recompress.proving import Claim, Provers
 from recompress.reference import Digest, Reference
@@ -194,7 +194,13 @@ class _Run:
             known = {**self._reusable(own, space), **own} if options.reuse else dict(own)
             self.reporter.step(f"recompressing {len(source.manifest.layers)} layers with skopeo")
             copied = Copy(
-                source, self.source_client, destination, self.reporter, options.level, options.jobs
+                source=source,
+                reference=self._readable_by_skopeo(),
+                source_client=self.source_client,
+                destination=destination,
+                reporter=self.reporter,
+                level=options.level,
+                jobs=options.jobs,
             ).run(space, self.connection.attempts)
         pushed = twin.read_back(destination, copied.digest)
         verify.recompressed(source.manifest, pushed, source.config)
@@ -223,6 +229,25 @@ class _Run:
         if ranges := partial_pulls.ranges_like_podmans(largest.size):
             require = self.options.require_partial_pulls
             partial_pulls.check(client, largest.digest, ranges, require=require)
+
+    def _readable_by_skopeo(self) -> Reference:
+        """The source, or where skopeo does not recompress it for its media types, what is the same to clients.
+
+        Raises Unsupported where that cannot be pushed beside the source.
+        """
+        source = self.source
+        content = normalised(source.manifest)
+        if content is None:
+            return source.reference
+        digest = Digest.of(content)
+        try:
+            self.source_client.put_manifest(digest, Served(content, MediaType.OCI_MANIFEST))
+        except Refused as error:
+            raise Unsupported(
+                f"{source.reference} is an OCI manifest with Docker layers: skopeo needs one with OCI layers "
+                f"beside it, which cannot be pushed there ({error})"
+            ) from None
+        return source.reference.with_digest(digest)
 
     def _verify_structure(self, client: RepositoryClient, result: Image) -> None:
         self.reporter.step("verifying the structure of the result")

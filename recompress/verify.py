@@ -76,6 +76,10 @@ def wrongly_annotated(layers: Sequence[Descriptor], verdicts: Sequence[Verdict])
     """What is wrong with the layers of an image that have the annotations for partial pulls, or lack them."""
     wrong = []
     for layer, reason in zip(layers, twin.why_full(verdicts), strict=True):
+        if layer.urls or layer.data:
+            raise VerificationFailed(
+                f"{what} has urls or data in its descriptor: clients can get other bytes"
+            )
         if layer.chunked and layer.compression is not Compression.ZSTD_CHUNKED:
             wrong.append(f"layer {layer.digest} has only some of the annotations for partial pulls")
         elif reason and layer.chunked:
@@ -141,6 +145,10 @@ def shape(source: Manifest, result: Manifest, config: Config) -> None:
         what = f"layer {number} of the twin, {layer.digest},"
         if layer.media_type != MediaType.OCI_LAYER_ZSTD:
             raise VerificationFailed(f"{what} is {layer.media_type}: it was not recompressed")
+        if layer.urls or layer.data:
+            raise VerificationFailed(
+                f"{what} has urls or data in its descriptor: clients can get other bytes"
+            )
         if layer.chunked and layer.compression is not Compression.ZSTD_CHUNKED:
             missing = ", ".join(a for a in CHUNKED_ANNOTATIONS if a not in layer.annotations)
             raise VerificationFailed(f"{what} lacks {missing}, and has others that go with it")

@@ -98,7 +98,7 @@ def test_what_only_costs_clients_is_a_warning(
     run: Run,
     source: str,
     answering: Answering,
-    answer: Callable[[Proxy], Callable[[Request], Answer]],
+    answers: Answers,
     told: str,
 ) -> None:
     answering(answers(answering.proxy))
