@@ -50,8 +50,8 @@ def create(space: Workspace) -> Path:
     _write_empty_image(image)
     command = [
         "skopeo",
-        "--insecure-policy",
         "copy",
+        "--insecure-policy",
         "--quiet",
         f"dir:{image}",
         f"dir:{data_home / 'empty-copy'}",

@@ -127,8 +127,8 @@ def copy_command(
     verify = str(space.verify_tls).lower()
     return [
         "skopeo",
-        f"--policy={space.policy}",
         "copy",
+        f"--policy={space.policy}",
         f"--authfile=/proc/self/fd/{space.auth_file}",
         f"--src-tls-verify={verify}",
         f"--dest-tls-verify={verify}",
