@@ -1,7 +1,7 @@
 # The two commands to start with are "make demo" and "make test". Both install what is missing, a
 # container engine included, and clean up after themselves.
 
-.PHONY: help demo test test-unit soak load bench e2e lint image pin sbom clean
+.PHONY: help demo test test-unit soak load bench fuzz e2e format lint image pin sbom clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -25,8 +25,16 @@ load: ## 32 instances at the same time against one registry; T="--instances 8"
 bench: ## Against bare skopeo, side by side, some 20 minutes; T="--rounds 1 --level 3"
 	@hack/engine.sh bench/bench.sh $(T)
 
+fuzz: ## Each reader of untrusted bytes, a minute each; T="-max_total_time=600"
+	@hack/fuzz.sh $(T)
+
 e2e: ## The example pipelines on a cluster: KUBECONFIG=… REPOSITORY=… TASK_IMAGE=…
 	@hack/e2e.sh
+
+format: ## Format Python, and put right what lint can
+	@hack/venv.sh
+	.venv/bin/ruff check --fix --exit-zero
+	.venv/bin/ruff format
 
 lint: ## Format, lint and types of Python, and the shell scripts
 	@hack/venv.sh

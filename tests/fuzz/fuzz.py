@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Coverage-guided fuzzing with atheris: `python -m tests.fuzz.fuzz TARGET [CORPUS] [libFuzzer options]`.
 
-TARGET is one of those in targets.py. Needs `pip install atheris`, which is no part of the test dependencies.
+TARGET is one of those in targets.py; `make fuzz` goes through all of them, and installs atheris.
 An input that makes anything but VerificationFailed or Unsupported ends the run and is written to a file; put
 it, renamed to TARGET-what-it-shows, into findings/, and tests/unit/test_fuzz.py keeps it fixed.
 """
