@@ -9,10 +9,10 @@ help: ## Show this
 demo: ## From a gzip image to its zstd:chunked twin, step by step
 	@hack/engine.sh hack/demo.sh
 
-test: ## All tests; T="-k name" passes options on to pytest
+test: $(if $(T),,test-unit) ## All tests; T="-k name" passes options on to pytest
 	@hack/engine.sh hack/test.sh $(T)
 
-test-unit: ## The tests that need no container engine, in seconds
+test-unit: ## The tests that need no container engine, on this machine's Python, in a minute
 	@hack/venv.sh
 	@.venv/bin/python -m pytest $(T) tests/unit
 

@@ -5,7 +5,8 @@ cd "$(dirname "$0")/.."
 
 cmp -s requirements-dev.txt .venv/requirements-dev.txt && exit
 
-python=${PYTHON:-python3}
+# The oldest Python that is supported, where it is there: the tests' container has a new one.
+python=${PYTHON:-$(command -v python3.11 || echo python3)}
 # Debian's python3 comes without ensurepip.
 "$python" -c 'import ensurepip' 2>/dev/null || hack/apt-install.sh python3 python3-venv
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
