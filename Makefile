@@ -9,8 +9,8 @@ help: ## Show this
 demo: ## From a gzip image to its zstd:chunked twin, step by step
 	@hack/engine.sh hack/demo.sh
 
-test: $(if $(T),,test-unit) ## All tests; T="-k name" passes options on to pytest
-	@hack/engine.sh hack/test.sh $(T)
+test: $(if $(T),,test-unit) ## All tests, and how much they reach; T="-k name" passes options on to pytest
+	@TEST_MODULE=$(if $(T),pytest,tests.measured) hack/engine.sh hack/test.sh $(T)
 
 test-unit: ## The tests that need no container engine, on this machine's Python, in a minute
 	@hack/venv.sh

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import measured
 from tests.integration import schema
 from tests.integration.registries import SECRETS
 
@@ -54,7 +55,7 @@ class Outcome:
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a run, with nothing of this machine that could change its outcome."""
-    kept = ("PATH", "HOME", "TMPDIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+    kept = ("PATH", "HOME", "TMPDIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", measured.CONFIG)
     return {name: os.environ[name] for name in kept if name in os.environ} | more
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import measured
 from tests.integration.registries import Registry, labels
 from tests.taskrun import TASK
 from tests.tekton import step
@@ -39,7 +40,9 @@ def cluster(registry: Registry, *, service_account: bytes | None = None, **envir
     (label,) = (f"--label={name}={value}" for name, value in labels().items())
     variables = (f"--env={name}={value}" for name, value in environment.items())
     ca = {"trusted-ca": {"ca-bundle.crt": registry.ca_file.read_bytes()}} if registry.ca_file else {}
-    return Cluster(_IMAGES, ca, service_account, (label, "--network=host", *variables))
+    return Cluster(
+        _IMAGES, ca, service_account, (label, "--network=host", *measured.docker_options(), *variables)
+    )
 
 
 @dataclass(frozen=True, slots=True)
