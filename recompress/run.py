@@ -218,20 +218,20 @@ class _Run:
         return _Done(Results(destination.repository, tag, result.digest, oci_twin), layers)
 
     def _ask_for_two_ranges(self) -> None:
-        """Whether the registry serves what partial pulls ask for, before any work is done.
+        """Raise Unsupported where the registry breaks partial pulls, before any work is done.
 
         It is asked of the source's largest layer, where the twin goes to the same registry.
         """
         client, layers = self.source_client, self.source.manifest.layers
-        if client.repository.registry != self.destination.repository.registry or not layers:
+        is_same_registry = client.repository.registry == self.destination.repository.registry
+        if not (self.options.require_partial_pulls and is_same_registry and layers):
             return
         largest = max(layers, key=lambda layer: layer.size)
         if ranges := partial_pulls.ranges_like_podmans(largest.size):
-            require = self.options.require_partial_pulls
-            partial_pulls.check(client, largest.digest, ranges, require=require)
+            partial_pulls.check(client, largest.digest, ranges)
 
     def _readable_by_skopeo(self) -> Reference:
-        """The source, or where skopeo does not recompress it for its media types, what is the same to clients.
+        """The source, or what is the same to clients where skopeo does not recompress its media types.
 
         Raises Unsupported where that cannot be pushed beside the source.
         """

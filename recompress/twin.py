@@ -12,6 +12,7 @@ from recompress.layer import Verdict
 from recompress.manifest import (
     CHUNKED_PREFIX,
     ESTARGZ_TOC,
+    OCI_EQUIVALENTS,
     Config,
     Descriptor,
     Index,
@@ -23,12 +24,7 @@ from recompress.manifest import (
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, Served
 
-_OCI_TYPES: Mapping[str, str] = {
-    MediaType.DOCKER_CONFIG: MediaType.OCI_CONFIG,
-    MediaType.DOCKER_LAYER: MediaType.OCI_LAYER,
-    MediaType.DOCKER_LAYER_GZIP: MediaType.OCI_LAYER_GZIP,
-    MediaType.DOCKER_LAYER_ZSTD: MediaType.OCI_LAYER_ZSTD,
-}
+_NONE = (Unsupported, VerificationFailed)
 _OF_COMPRESSED_BYTES = (
     CHUNKED_PREFIX,
     "io.containers.zstd-chunked.",
@@ -66,7 +62,7 @@ def push_oci(client: RepositoryClient, source: Manifest) -> Digest:
 def read_back(client: RepositoryClient, digest: Digest) -> Manifest:
     """The image manifest that was pushed; VerificationFailed where it is none."""
     served = client.manifest(digest)
-    with about(f"{client.repository}@{digest}, which was just pushed", Unsupported, VerificationFailed):
+    with about(f"{client.repository}@{digest}, which was just pushed", _NONE, VerificationFailed):
         manifest = parse_manifest(served.content, served.content_type)
     if isinstance(manifest, Index):
         raise VerificationFailed(f"{client.repository}@{digest}, which was just pushed, is an index")
@@ -80,7 +76,7 @@ def check_diff_ids(client: RepositoryClient, pushed: Manifest, config: Config) -
     """
     if pushed.config.digest == config.digest:
         return
-    with about(f"{client.repository}@{pushed.digest}, just pushed", Unsupported, VerificationFailed):
+    with about(f"{client.repository}@{pushed.digest}, just pushed", _NONE, VerificationFailed):
         rewritten = parse_config(client.config(pushed.config))
     if rewritten.diff_ids != config.diff_ids:
         raise VerificationFailed(
@@ -174,4 +170,4 @@ def _document(
 
 
 def _oci_type(blob: Descriptor) -> str:
-    return _OCI_TYPES.get(blob.media_type, blob.media_type)
+    return OCI_EQUIVALENTS.get(blob.media_type, blob.media_type)

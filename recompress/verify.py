@@ -98,8 +98,8 @@ def structure(
     Every layer is zstd, there are as many as the source has and as the config has diff_ids, the config is the
     source's byte for byte, and no annotation of the manifest is lost. The table of contents of every layer
     that has the annotations for partial pulls has the checksum that they say, and it is fetched by the very
-    request of a client that pulls partially. Raises Unsupported where the registry's answer breaks such pulls,
-    if they are required.
+    request of a client that pulls partially. Raises Unsupported where the registry's answer breaks such
+    pulls, if they are required.
     """
     shape(source.manifest, result.manifest, source.config)
     _same_config(client, source.config, result.manifest)
@@ -123,7 +123,10 @@ def recompressed(source: Manifest, pushed: Manifest, config: Config) -> None:
     shape(source, pushed, config)
     for number, layer in enumerate(pushed.layers, start=1):
         if not layer.chunked:
-            raise VerificationFailed(f"layer {number} of the twin, {layer.digest}, is plain zstd")
+            missing = ", ".join(CHUNKED_ANNOTATIONS)
+            raise VerificationFailed(
+                f"layer {number} of the twin, {layer.digest}, is plain zstd: it lacks {missing}"
+            )
 
 
 def shape(source: Manifest, result: Manifest, config: Config) -> None:

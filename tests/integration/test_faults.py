@@ -60,16 +60,26 @@ def test_pushing_the_manifest_is_tried_again(
     assert str(Digest.of(registry.manifest(repository, tag))) == digest
 
 
-@pytest.mark.parametrize(("method", "part"), [("GET", "/blobs/sha256:"), ("PATCH", "/blobs/uploads/")])
+@pytest.mark.parametrize(
+    ("method", "part", "times"), [("GET", "/blobs/sha256:", 6), ("PATCH", "/blobs/uploads/", 2)]
+)
 def test_a_failure_in_the_middle_of_skopeos_work_is_made_good(
-    run: Run, registry: Registry, repository: str, proxy: Proxy, image: str, method: str, part: str
+    run: Run,
+    registry: Registry,
+    repository: str,
+    proxy: Proxy,
+    image: str,
+    method: str,
+    part: str,
+    times: int,
 ) -> None:
     failed: list[Request] = []
 
     def fault(request: Request) -> Answer | None:
         is_skopeos = request.headers.get("user-agent", "").startswith("skopeo/")
-        # skopeo tries again by itself what it may; six failures are more than it takes.
-        if not is_skopeos or request.method != method or part not in request.target or len(failed) >= 6:
+        # skopeo tries to read again by itself, and six failures are more than it takes. Where it fails twice
+        # with the same words, it is not run again: so the upload of its two layers fails once.
+        if not is_skopeos or request.method != method or part not in request.target or len(failed) >= times:
             return None
         failed.append(request)
         return BUSY
@@ -147,7 +157,7 @@ def test_a_registry_that_ignores_ranges_is_warned_of_and_checked_all_the_same(
 ) -> None:
     proxy.fault = lambda request: proxy.forward(request, range="") if "range" in request.headers else None
     outcome = run(image).succeeded()
-    (warning,) = (text for text in outcome.report["warnings"] if "Range" in text)
+    (warning,) = (text for text in outcome.report["warnings"] if "two ranges" in text)
     assert proxy.host in warning
     assert warning in outcome.err
     assert any("range" in request.headers for request in proxy.server.requests)
@@ -163,8 +173,9 @@ def test_a_table_of_contents_that_is_not_what_its_checksum_says_is_found(
         answer = proxy.forward(request, **({} if honours_ranges else {"range": ""}))
         if not answer.body:
             return answer
-        middle = len(answer.body) // 2
-        body = answer.body[:middle] + bytes([answer.body[middle] ^ 1]) + answer.body[middle + 1 :]
+        # Into the first part of a multipart answer, behind its header.
+        at = answer.body.find(b"\r\n\r\n") + 20
+        body = answer.body[:at] + bytes([answer.body[at] ^ 1]) + answer.body[at + 1 :]
         if not honours_ranges:
             body = bytes(byte ^ 1 for byte in answer.body)
         return Answer(answer.status, body, answer.headers)

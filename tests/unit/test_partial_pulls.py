@@ -13,18 +13,28 @@ from tests.fake_registry import FakeRegistry
 BROKEN = TwoRangesAnswer(TwoRanges.BREAKS_PULLS, "501 Not Implemented")
 
 
-@pytest.mark.parametrize("require", [True, False])
-def test_a_registry_that_serves_two_ranges_is_not_spoken_of(
-    client: RepositoryClient, registry: FakeRegistry, require: bool, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("honours_ranges", [True, False])
+def test_before_the_work_only_a_registry_that_breaks_pulls_is_spoken_of(
+    client: RepositoryClient, registry: FakeRegistry, honours_ranges: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
+    registry.honours_ranges = honours_ranges
     blob = bytes(range(100))
     registry.blobs[str(Digest.of(blob))] = blob
     ranges = ranges_like_podmans(len(blob))
     assert ranges
-    answer = check(client, Digest.of(blob), ranges, require=require)
-    parts = [blob[part.offset : part.last + 1] for part in ranges]
-    assert answer.sha256 == tuple(map(Digest.of, parts))
+    check(client, Digest.of(blob), ranges)
     assert caplog.text == ""
+    assert len(registry.server.asked("GET", "/blobs/")) == 1
+
+
+def test_a_registry_that_breaks_pulls_is_found_out_with_a_blob_of_the_source(
+    client: RepositoryClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RepositoryClient, "two_ranges", lambda *_: BROKEN)
+    ranges = ranges_like_podmans(100)
+    assert ranges
+    with pytest.raises(Unsupported, match="501 Not Implemented"):
+        check(client, Digest.of(b""), ranges)
 
 
 @pytest.mark.parametrize("require", [True, False])
