@@ -11,9 +11,8 @@ docs/design.md, "Layers that are pulled in full", has the rules with what goes w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import posixpath
 from dataclasses import dataclass
-from typing import TypeVar
 
 from recompress.layer.layout import Layout
 from recompress.layer.paths import Paths, canonical
@@ -23,6 +22,10 @@ from recompress.printable import printable
 _MOST_REMEMBERED = 10_000
 """The most names of a kind that are kept for a later entry. A layer that needs more is pulled in full."""
 
+_LONGEST_REMEMBERED = 4096
+"""The most bytes of what is kept: PATH_MAX. No client can unpack what has a longer path."""
+
+_DOTS = frozenset({b"", b".", b".."})
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _CAPABILITY = b"security.capability"
@@ -52,15 +55,19 @@ class PartialPull:
         self._reason: str | None = None
         self._changes_root = False
         self._paths = Paths()
-        self._directories = Paths()
         self._deleted = Paths()
-        # The directory of the entry before is most often that of the next one, too.
-        self._last_parent: bytes | None = None
+        self._nodes = Paths()
+        self._symlinks = Paths()
+        self._directories = Paths()
+        self._directories.add(b"")
+        self._sticky = Paths()
+        # The directory of the entry at hand, and as its name spells it. It is most often that of the next
+        # one, too.
+        self._parent = self._prefix = b""
+        self._spelled: bytes | None = None
         self._missing: dict[bytes, bytes] = {}
         self._foreign_links: dict[bytes, bytes] = {}
-        self._sticky: dict[bytes, bytes] = {}
-        self._nodes: dict[bytes, bytes] = {}
-        self._xattrs: dict[bytes, Mapping[bytes, bytes]] = {}
+        self._capabilities: dict[bytes, bytes] = {}
 
     @property
     def changes_root(self) -> bool:
@@ -72,10 +79,10 @@ class PartialPull:
 
     def see(self, header: TarHeader) -> None:
         """The next entry of the layer."""
-        path = canonical(header.name)
-        if not path:
+        directory, _, base = header.name.rpartition(b"/")
+        if base in _DOTS and not canonical(header.name):
             self._see_root(header)
-        elif self._reason is None and (reason := self._entry(header, path)):
+        if self._reason is None and (reason := self._entry(header, directory, base)):
             self._reason = f"{printable(header.name)}: {reason}"
 
     def see_trailing(self, data: bytes) -> None:
@@ -96,111 +103,115 @@ class PartialPull:
         return self._reason
 
     def _see_root(self, header: TarHeader) -> None:
-        # A partial pull does what the entry says; a full one leaves / at 0555, and its owner at root.
-        is_usual = (
-            header.type == "dir"
-            and header.mode & 0o7777 in (0o755, 0o555)
-            and header.uid == header.gid == 0
-            and not header.xattrs
-        )
-        if not is_usual:
-            self.full_pull(
-                f"{printable(header.name)}: it sets the root directory to mode {header.mode:04o} and owner "
-                f"{header.uid}:{header.gid}"
-            )
-            self._changes_root = self._changes_root or header.name.startswith(b"/")
+        if reason := _root(header):
+            self.full_pull(f"{printable(header.name)}: {reason}")
+            # A full pull skips what path.Clean makes "." of.
+            self._changes_root = self._changes_root or posixpath.normpath(header.name) != b"."
 
-    def _entry(self, header: TarHeader, path: bytes) -> str | None:
-        parent, _, base = path.rpartition(b"/")
-        if reason := _name(header) or self._place(header, path, parent):
-            return reason
-        if base.startswith(_WHITEOUT):
-            return self._whiteout(header, parent, base)
-        if path in self._deleted:
-            return "the layer also has a whiteout for it"
-        return _KINDS[header.type](self, header, path) or (_xattrs(header) if header.xattrs else None)
-
-    def _place(self, header: TarHeader, path: bytes, parent: bytes) -> str | None:
-        """Its directory has to be one in this layer, before or after it, and nothing else in its place."""
-        if parent and parent != self._last_parent:
-            if parent not in self._directories:
-                self._missing.setdefault(parent, header.name)
-                if len(self._missing) > _MOST_REMEMBERED:
-                    return f"its directory and {_MOST_REMEMBERED} others are not in the layer before it"
-            self._last_parent = parent
+    def _entry(self, header: TarHeader, directory: bytes, base: bytes) -> str | None:
+        if directory == self._spelled and base not in _DOTS:
+            path = self._prefix + base
+        else:
+            path = canonical(header.name)
+            if reason := _shape(header) or self._enter(path, header.name):
+                return reason
+            self._spelled = None if base in _DOTS else directory
+            base = path.rpartition(b"/")[2]
         if not self._paths.add(path):
+            if path in self._deleted:
+                return "the layer also has a whiteout for it"
             return "the layer has more than one entry for this path"
-        return None
+        # The rest does not apply to most entries, which are files with nothing to them.
+        is_plain = header.type == "reg" and not header.xattrs and not header.link_name
+        if not (is_plain and header.name.isascii()) and (reason := _metadata(header)):
+            return reason
+        if base[:4] == _WHITEOUT:
+            return self._whiteout(header, base)
+        return _KINDS[header.type](self, header, path)
 
-    def _whiteout(self, header: TarHeader, parent: bytes, base: bytes) -> str | None:
-        if header.size or header.xattrs:
-            return "it is a whiteout with content or extended attributes"
+    def _enter(self, path: bytes, name: bytes) -> str | None:
+        """The directory of an entry has to be one in this layer, before or after it."""
+        self._parent = parent = path.rpartition(b"/")[0]
+        self._prefix = parent + b"/" if parent else b""
+        if parent in self._directories or parent in self._missing:
+            return None
+        return _remember(self._missing, parent, name)
+
+    def _whiteout(self, header: TarHeader, base: bytes) -> str | None:
+        if header.size:
+            return "it is a whiteout with content"
         if base == _OPAQUE:
             return None
         deleted = base.removeprefix(_WHITEOUT)
-        if deleted in (b"", b".", b".."):
+        if deleted in _DOTS:
             return "it is a whiteout of nothing"
-        target = parent + b"/" + deleted if parent else deleted
-        if target in self._paths:
+        target = self._prefix + deleted
+        if not self._paths.add(target):
             return f"it is a whiteout of {printable(target)}, which the layer has as well"
         self._deleted.add(target)
         return None
 
     def _directory(self, header: TarHeader, path: bytes) -> str | None:
         self._directories.add(path)
-        if self._missing:
-            self._missing.pop(path, None)
+        self._missing.pop(path, None)
+        link = self._foreign_links.pop(path, None)
         if header.mode & _STICKY_AND_WORLD_WRITABLE == _STICKY_AND_WORLD_WRITABLE:
-            if path in self._foreign_links:
-                return f"the symbolic link {printable(self._foreign_links[path])} in it is not root's"
-            return _remember(self._sticky, path, header.name)
+            self._sticky.add(path)
+            if link:
+                return f"it is sticky and world-writable, and {printable(link)} in it is not root's"
         return None
 
     def _file(self, header: TarHeader, path: bytes) -> str | None:
         if not 0 <= header.mtime <= _LATEST_TIME:
             # A full pull sets 1970 in its place (system.Chtimes).
             return "its modification time is before 1970 or after 2262"
-        return _remember(self._xattrs, path, header.xattrs) if header.xattrs else None
+        if header.xattrs and (capability := header.xattrs.get(_CAPABILITY)) is not None:
+            return _remember(self._capabilities, path, capability)
+        return None
 
     def _symlink(self, header: TarHeader, path: bytes) -> str | None:
         if header.xattrs:
             return "it is a symbolic link with extended attributes, which a partial pull leaves out"
+        self._symlinks.add(path)
         if header.uid == header.gid == 0:
             return None
         # A partial pull makes it root's, and who may follow a link in such a directory depends on its owner.
-        parent = path.rpartition(b"/")[0]
-        if parent in self._sticky:
+        if self._parent in self._sticky:
             return "it is a symbolic link that is not root's in a sticky, world-writable directory"
-        if parent in self._directories:
+        if self._parent in self._directories:
             return None
-        return _remember(self._foreign_links, parent, header.name)
+        return _remember(self._foreign_links, self._parent, header.name)
 
     def _hard_link(self, header: TarHeader, path: bytes) -> str | None:
         target = canonical(header.link_name)
-        if (
-            b".." in header.link_name.split(b"/")
-            or target not in self._paths
-            or target in self._directories
-            or target in self._nodes
-            or target == path
-            or _is_whiteout(target)
-        ):
+        is_file = (
+            target != path
+            and target in self._paths
+            and target not in self._directories
+            and target not in self._nodes
+            and target not in self._deleted
+            and not target.rpartition(b"/")[2].startswith(_WHITEOUT)
+        )
+        # With a slash at the end, a full pull does not set mode and time (extractTarFileEntry: Lstat).
+        parts = header.link_name.split(b"/")
+        if not is_file or b".." in parts or parts[-1] in _DOTS:
             return f"its target {printable(header.link_name)} is no file before it in the layer"
+        if target in self._symlinks:
+            return self._symlink(header, path)
         # A partial pull sets the owner of a file again for each link, and that takes capabilities away.
-        xattrs = self._xattrs.get(target, _NO_XATTRS)
-        if header.xattrs.get(_CAPABILITY) != xattrs.get(_CAPABILITY):
+        if header.xattrs.get(_CAPABILITY) != self._capabilities.get(target):
             return f"it has other capabilities than its target {printable(target)}"
-        if header.xattrs and header.xattrs != xattrs:
-            return f"it has other extended attributes than its target {printable(target)}"
-        return _remember(self._xattrs, path, xattrs) if xattrs else None
+        return self._file(header, path)
 
     def _node(self, header: TarHeader, path: bytes) -> str | None:
         # A partial pull leaves them out. Runtimes mount a /dev of their own.
         if not path.startswith(b"dev/"):
             return "it is a device outside of dev/, which a partial pull leaves out"
-        if header.type == "char" and header.dev_major == header.dev_minor == 0:
+        # The kernel gets these bits of the numbers (system.Mkdev).
+        if not (header.dev_major & 0xFFF or header.dev_minor & 0xFFFFF):
             return "it is the device 0:0, which a full pull takes for a whiteout"
-        return _remember(self._nodes, path, header.name)
+        self._nodes.add(path)
+        return None
 
     def _fifo(self, _header: TarHeader, _path: bytes) -> str | None:
         return "it is a FIFO, which a partial pull leaves out"
@@ -215,44 +226,52 @@ _KINDS = {
     "block": PartialPull._node,
     "fifo": PartialPull._fifo,
 }
-_NO_XATTRS: Mapping[bytes, bytes] = {}
 
 
-T = TypeVar("T")
-
-
-def _remember(names: dict[bytes, T], path: bytes, value: T) -> str | None:
-    names[path] = value
-    if len(names) > _MOST_REMEMBERED:
-        return f"it and {_MOST_REMEMBERED} others would have to be remembered to tell"
+def _remember(kept: dict[bytes, bytes], path: bytes, value: bytes) -> str | None:
+    kept[path] = value
+    if len(kept) > _MOST_REMEMBERED:
+        return f"it and {_MOST_REMEMBERED} entries before it would have to be remembered to tell"
+    if max(len(path), len(value)) > _LONGEST_REMEMBERED:
+        return "its path or its capabilities are too long to be unpacked"
     return None
 
 
-def _name(header: TarHeader) -> str | None:
-    name = header.name
-    if b".." in name and b".." in name.split(b"/"):
+def _root(header: TarHeader) -> str | None:
+    # A partial pull does what the entry says; a full one leaves / at 0555, and its owner at root.
+    if header.type != "dir":
+        return "it is in the place of the root directory"
+    if header.mode & 0o7777 in (0o755, 0o555) and header.uid == header.gid == 0 and not header.xattrs:
+        return None
+    return f"it sets the root directory to mode {header.mode:04o} and owner {header.uid}:{header.gid}" + (
+        ", with extended attributes" if header.xattrs else ""
+    )
+
+
+def _shape(header: TarHeader) -> str | None:
+    """What is wrong with how its name is spelled."""
+    parts = header.name.split(b"/")
+    if b".." in parts:
         return "its name goes up by '..'"
-    if name[-1:] == b"/" and header.type != "dir":
+    if header.type != "dir" and parts[-1] in _DOTS:
+        # A partial pull finds the content by the name as it is spelled.
         return "only the name of a directory may end in a slash"
-    if not (_is_utf8(name) and _is_utf8(header.link_name) and all(map(_is_utf8, header.xattrs))):
+    return None
+
+
+def _metadata(header: TarHeader) -> str | None:
+    """What a table of contents cannot hold, or what clients do not take from it."""
+    if not (_is_utf8(header.name) and _is_utf8(header.link_name) and all(map(_is_utf8, header.xattrs))):
         return "a name in it is not UTF-8, and a table of contents can hold only that"
     if header.size and header.type != "reg":
         # WriteOutputTarStream would put the content of the file it finds there into the stream.
         return f"it is a {header.type} with a size, and a partial pull cannot put the tar file together"
-    return None
-
-
-def _xattrs(header: TarHeader) -> str | None:
     for name in header.xattrs:
         if not name.startswith(b"user.") and name not in (_CAPABILITY, _SELINUX):
             # Without root, a full pull passes over an attribute that it may not set, and a partial one fails.
             # An ACL and the mode change each other, so it depends on which is set first.
             return f"it has the extended attribute {printable(name)}"
     return None
-
-
-def _is_whiteout(path: bytes) -> bool:
-    return path.rpartition(b"/")[2].startswith(_WHITEOUT)
 
 
 def _is_utf8(name: bytes) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from array import array
+
+_UNUSUAL = re.compile(rb"/[/.]").search
 
 
 def canonical(name: bytes) -> bytes:
@@ -12,8 +15,8 @@ def canonical(name: bytes) -> bytes:
     It is that of path.CleanAbsPath in containers/storage: `a`, `/a`, `./a/` and `../a` are one. Nothing is
     left of the names of the root.
     """
-    path = name.strip(b"/")
-    if b"/." in path or b"//" in path or path[:1] == b".":
+    path = (name[2:] if name[:2] == b"./" else name).strip(b"/")
+    if _UNUSUAL(b"/" + path):
         return posixpath.normpath(b"/" + path)[1:]
     return path
 
@@ -27,36 +30,36 @@ class Paths:
 
     def __init__(self) -> None:
         self._slots = array("q", bytes(8 * 1024))
-        self._count = 0
+        self._mask = len(self._slots) - 1
+        self._free = len(self._slots) // 2
 
     def add(self, path: bytes) -> bool:
         """Whether the path is new."""
-        if 2 * self._count >= len(self._slots):
-            self._grow()
-        slots = self._slots
-        value = hash(path) or 1
-        at = self._find(value)
-        if slots[at]:
-            return False
+        slots, mask, value = self._slots, self._mask, hash(path) or 1
+        at = value & mask
+        while found := slots[at]:
+            if found == value:
+                return False
+            at = (at + 1) & mask
         slots[at] = value
-        self._count += 1
+        self._free -= 1
+        if not self._free:
+            self._grow()
         return True
 
     def __contains__(self, path: bytes) -> bool:
-        return bool(self._slots[self._find(hash(path) or 1)])
-
-    def _find(self, value: int) -> int:
-        """The slot of a value: it is there, or the slot is empty."""
-        slots = self._slots
-        mask = len(slots) - 1
+        slots, mask, value = self._slots, self._mask, hash(path) or 1
         at = value & mask
-        while slots[at] and slots[at] != value:
+        while (found := slots[at]) and found != value:
             at = (at + 1) & mask
-        return at
+        return bool(found)
 
     def _grow(self) -> None:
-        old = self._slots
-        self._slots = array("q", bytes(2 * old.itemsize * len(old)))
-        for value in old:
-            if value:
-                self._slots[self._find(value)] = value
+        old, slots = self._slots, array("q", bytes(2 * self._slots.itemsize * len(self._slots)))
+        mask = len(slots) - 1
+        for value in filter(None, old):
+            at = value & mask
+            while slots[at]:
+                at = (at + 1) & mask
+            slots[at] = value
+        self._slots, self._mask, self._free = slots, mask, len(old) // 2
