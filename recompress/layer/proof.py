@@ -78,8 +78,9 @@ def prove_stream(
 ) -> LayerProof:
     """Prove that the tar stream of a zstd layer holds `diff_id`, where clients pull the layer in full anyway.
 
-    That is all that such clients read of it. `layout` says where its tables are if they are too large for
-    clients; with None, the blob has to be the tar stream and nothing else. The rest is as in `prove_layer`.
+    That is all that such clients read of it. `layout` says where its tables are, which are passed over, and
+    are a reason by themselves if they are too large for clients; with None, the blob has to be the tar stream
+    and nothing else. The rest is as in `prove_layer`.
     """
     with about(f"layer {layer.digest}", VerificationFailed):
         compressed = Blob(blob, layer.size)
@@ -94,10 +95,10 @@ def prove_stream(
         while data := frames.read(PIECE):
             judge.see_trailing(data)
         if layout:
-            judge.full_pull(
-                f"its table of contents is {layout.toc.uncompressed} bytes, more than clients read"
-            )
             _skip_tables(compressed, layout)
+        if layout and layout.is_too_large:
+            sizes = f"{layout.toc.uncompressed} and {layout.tar_split.uncompressed}"
+            judge.full_pull(f"its tables of {sizes} bytes are larger than clients read")
         _expect_digest("the decompressed stream", diff_id, frames.digest)
         _expect_digest("the blob", layer.digest, compressed.finish())
     return LayerProof(judge.end(), judge.changes_root, layout, entries, 0, layer.size, frames.decompressed)
