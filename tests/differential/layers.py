@@ -1,0 +1,241 @@
+"""Layers by chance: as a builder would write them, then oddities. The same seed gives the same layers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tests.data.make_layers import CAPABILITY
+from tests.differential.entries import END, FORMATS, TYPES, Entry, Layer
+
+Image = tuple[Layer, ...]
+"""The layers of an image, from the bottom up."""
+
+_SECOND = 1_000_000_000
+_NOW = 1_700_000_000 * _SECOND
+_NAMES = (b"a", b"b", b"c", b"etc", b"tmp", b"dev", "é".encode())
+_ODD_NAMES = (
+    b"", b".", b"/", b"./", b"..", b"../a", b"a/..", b"a/../b", b"a//b", b"a/./b", b".a", b"..a",
+    b".wh.a", b"a/.wh.b", b".wh.", b".wh..", b".wh...", b"a/.wh.", b".wh.a/", b".wh.a/b", b".wh..wh..opq",
+    b"a/.wh..wh..opq", b".wh..wh..opq/", b".wh..wh.plnk", b".wh..wh.plnk/a", b".wh..wh.a", b".wh.dev",
+    b"dev/.wh.a", b"caf\xe9", b"a\nb", b"a\\b", b"a b", b"\xff", b"n" * 150, b"a/" + b"n" * 120, b"o" * 256,
+    b"a/" * 60 + b"a", b"dev", b"dev/a", b"./dev/a", b"/dev/a", b"dev/b/c", b"dev/../a", b"proc/a", b"a\0b",
+)  # fmt: skip
+_MODES = (0o644, 0o755, 0o600, 0o4755, 0o2711, 0o1777, 0o777, 0, 0o100644, 0o40755, 0o1755)
+_IDS = (0, 0, 1, 1000, 65534, 2**21, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1, 2**32, -1)
+_SECONDS = (0, -1, -86400, 2**31, 2**33, 2**34, 2**63 // _SECOND, 253402300799, -62135596800)
+_TIMES = (_NOW + 123_456_789, 1, -1, 2**63 - 1, 2**63, *(seconds * _SECOND for seconds in _SECONDS))
+_DEVICES = ((0, 0), (1, 3), (5, 1), (8, 0), (259, 70_000), (1, 0))
+_ACL = (
+    b"\2\0\0\0" b"\1\0\7\0\xff\xff\xff\xff" b"\2\0\7\0\xe8\3\0\0" b"\4\0\5\0\xff\xff\xff\xff"
+    b"\x10\0\7\0\xff\xff\xff\xff" b"\x20\0\5\0\xff\xff\xff\xff"
+)  # fmt: skip
+_USUAL_XATTRS = (
+    (b"user.a", b"1"),
+    (b"user.b", b"\0\xff\n"),
+    (b"security.capability", CAPABILITY),
+    (b"security.capability", CAPABILITY[:4] + b"\1" + CAPABILITY[5:]),
+)
+_XATTRS = (
+    *_USUAL_XATTRS,
+    (b"security.capability", b"\1\0\0\3" + CAPABILITY[4:] + b"\xe8\3\0\0"),
+    (b"security.selinux", b"system_u:object_r:bin_t:s0\0"),
+    (b"system.posix_acl_access", _ACL),
+    (b"system.posix_acl_default", _ACL),
+    (b"trusted.a", b"t"),
+    (b"trusted.overlay.opaque", b"y"),
+    (b"trusted.overlay.redirect", b"/etc"),
+    (b"trusted.overlay.metacopy", b""),
+    (b"user.overlay.opaque", b"y"),
+    (b"user.containers.override_stat", b"0:0:0755"),
+    (b"system.nfs4_acl", b"x"),
+    (b"nonsense", b"x"),
+    (b"user.caf\xe9", b"x"),
+)
+_ENDS = (
+    b"",
+    bytes(512),
+    bytes(10240),
+    bytes(70_000),
+    END + b"garbage",
+    END + Layer((Entry("reg", b"b"),)).stream,
+    bytes(1536) + b"x",
+)
+
+
+def random_images(seed: int, count: int) -> Sequence[Image]:
+    """Images with so many layers together, all of them different: four of five images have only one."""
+    dice = random.Random(seed)
+    found: list[Image] = []
+    seen: set[bytes] = set()
+    while len(seen) < count:
+        image = tuple(_layer(dice) for _ in range(min(dice.choice((1, 1, 1, 1, 2)), count - len(seen))))
+        streams = {layer.stream for layer in image}
+        if len(streams) == len(image) and not seen & streams:
+            found.append(image)
+            seen |= streams
+    return found
+
+
+def _layer(dice: random.Random) -> Layer:
+    entries = _Ordinary(dice).make()
+    for _ in range(dice.choice((0, 0, 1, 1, 1, 1, 2, 2, 3))):
+        entries = _odd(dice, entries)
+    return Layer(tuple(entries), dice.choice(_ENDS) if dice.random() < 0.05 else END)
+
+
+class _Ordinary:
+    """A layer in the making, as a builder would write it."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self.dice = dice
+        self.prefix = dice.choice((b"", b"", b"./", b"/"))
+        self.slash = dice.choice((b"/", b"/", b""))
+        self.format = dice.choice(FORMATS)
+        self.entries: list[Entry] = []
+        self.directories = [b""]
+        self.files: list[Entry] = []
+
+    def make(self) -> list[Entry]:
+        """The entries."""
+        if self.dice.random() < 0.3:
+            self._add(Entry("dir", self.prefix or b"./", mode=self.dice.choice((0o755, 0o555))))
+        taken = set()
+        for _ in range(self.dice.randint(1, 9)):
+            directory = self.dice.choice(self.directories)
+            path = directory + self.dice.choice(_NAMES)
+            if path not in taken:
+                taken.add(path)
+                self._one(directory, path)
+        if self.dice.random() < 0.2:
+            self.entries.sort(key=lambda entry: entry.kind == "dir")
+        return self.entries or [Entry("dir", b"etc/", mode=0o755)]
+
+    def _add(self, entry: Entry) -> None:
+        self.entries.append(replace(entry, format=self.format))
+
+    def _one(self, directory: bytes, path: bytes) -> None:
+        dice, name = self.dice, self.prefix + path
+        uid, gid = dice.choice(((0, 0), (0, 0), (1000, 100)))
+        kinds = ["dir"] * 4 + ["reg"] * 4 + ["symlink"] * 2 + ["hardlink"] * 2 + ["gone", "opaque"]
+        match dice.choice(["char", "block", "reg"] if directory == b"dev/" else kinds):
+            case "dir":
+                self.directories.append(path + b"/")
+                mode = dice.choice((0o755, 0o755, 0o700, 0o1777, 0o2775))
+                self._add(Entry("dir", name + self.slash, b"", mode, uid, gid))
+            case "symlink":
+                self._add(Entry("symlink", name, _path(dice), 0o777, uid, gid))
+            case "hardlink" if self.files:
+                target = dice.choice(self.files)
+                self._add(replace(target, kind="hardlink", name=name, link=target.name, content=b""))
+            case "gone":
+                self._add(Entry("reg", self.prefix + directory + b".wh.x", b"", 0, uid, gid))
+            case "opaque" if directory:
+                self._add(Entry("reg", self.prefix + directory + b".wh..wh..opq", b"", 0, uid, gid))
+            case "char" | "block" as kind:
+                self._add(Entry(kind, name, b"", 0o660, uid, gid, device=dice.choice(_DEVICES[1:])))
+            case _:
+                xattrs = (dice.choice(_USUAL_XATTRS),) if dice.random() < 0.2 else ()
+                mode = dice.choice((0o644, 0o755, 0o4755, 0o600))
+                file = Entry("reg", name, b"", mode, uid, gid, content=_content(dice), xattrs=xattrs)
+                self._add(file)
+                self.files.append(self.entries[-1])
+
+
+def _odd(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
+    """The same with one oddity."""
+    at = dice.randrange(len(entries))
+    entry, others = entries[at], [*entries[:at], *entries[at + 1 :]]
+    to = dice.randint(0, len(others))
+    match dice.choice(("drop", "move", "again", "insert", "insert", "respell", *["change"] * 6)):
+        case "drop":
+            return others or [*entries]
+        case "move":
+            return [*others[:to], entry, *others[to:]]
+        case "again":
+            # skopeo refuses layers with the same name twice, but not if it is spelled in another way.
+            again = replace(_changed(dice, entry), name=dice.choice((b"/%s", b"../%s", b"%s")) % entry.name)
+            return [*entries[:to], again, *entries[to:]]
+        case "insert":
+            return [*entries[:to], _any(dice, entries), *entries[to:]]
+        case "respell":
+            odd = dice.choice((b"/%s", b"./%s", b"%s/", b"../%s", b"./../%s", b"a/../%s", b".//%s", b"%s/."))
+            return [*entries[:at], replace(entry, name=odd % entry.name), *entries[at + 1 :]]
+        case _:
+            return [*entries[:at], _changed(dice, entry), *entries[at + 1 :]]
+
+
+def _any(dice: random.Random, entries: Sequence[Entry]) -> Entry:
+    """Any entry at all; most often it has to do with a place that is in the layer already."""
+
+    def place() -> bytes:
+        if dice.random() < 0.4:
+            return _path(dice)
+        known = dice.choice(entries).name
+        return dice.choice((known, known.rstrip(b"/") + b"/" + dice.choice(_NAMES), _deleted(known)))
+
+    entry = Entry(
+        dice.choice(list(TYPES)), place(), place(), dice.choice(_MODES), format=dice.choice(FORMATS)
+    )
+    return _changed(dice, entry)
+
+
+def _deleted(name: bytes) -> bytes:
+    """The whiteout of it."""
+    directory, slash, base = name.rstrip(b"/").rpartition(b"/")
+    return directory + slash + b".wh." + base
+
+
+def _changed(dice: random.Random, entry: Entry) -> Entry:
+    """The same with another value in one field."""
+    values: dict[str, Callable[[], Any]] = {
+        "kind": lambda: dice.choice(list(TYPES)),
+        "name": lambda: _path(dice),
+        "link": lambda: _path(dice),
+        "mode": lambda: dice.choice(_MODES),
+        "uid": lambda: dice.choice(_IDS),
+        "gid": lambda: dice.choice(_IDS),
+        "mtime": lambda: dice.choice(_TIMES),
+        "content": lambda: _content(dice),
+        "xattrs": lambda: _some_xattrs(dice),
+        "device": lambda: dice.choice(_DEVICES),
+        "format": lambda: dice.choice(FORMATS),
+        "size": lambda: dice.choice((1, 600)),
+    }
+    field = dice.choice((*values, "kind", "xattrs", "xattrs"))
+    changed = replace(entry, **{field: values[field]()})
+    # Content that is not there, or that only its header does not know of, would make it no tar stream.
+    return replace(changed, size=None) if changed.kind == "reg" else replace(changed, content=b"")
+
+
+def _path(dice: random.Random) -> bytes:
+    if dice.random() < 0.4:
+        return dice.choice(_ODD_NAMES)
+    return b"/".join(dice.choice(_NAMES) for _ in range(dice.randint(1, 3)))
+
+
+def _some_xattrs(dice: random.Random) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(dict(dice.choice(_XATTRS) for _ in range(dice.choice((1, 1, 2)))).items())
+
+
+def _content(dice: random.Random) -> bytes:
+    """Empty, small, of several chunks, with holes, large; often what other files hold, too."""
+    number = random.Random(dice.randint(0, 4))
+    match dice.randint(0, 11):
+        case 0 | 1:
+            return b""
+        case 2:
+            return bytes(dice.choice((5000, 70_000)))
+        case 3:
+            return b"0123456789abcde\n" * 30_000
+        case 4:
+            return number.randbytes(90_000)
+        case 5:
+            pieces = (
+                number.randbytes(number.randint(1, 9000)) + bytes(number.randint(1, 9000)) for _ in "abc"
+            )
+            return b"".join(pieces)
+        case _:
+            return b"content %d\n" % number.randint(0, 9)

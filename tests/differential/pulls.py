@@ -1,0 +1,191 @@
+"""Images by the real skopeo, pulled by the real podman in each form in which a client may get them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recompress.manifest import Descriptor, MediaType
+from recompress.reference import Digest
+from tests import images
+from tests.differential.entries import Entry, stream
+from tests.differential.trees import Tree, read_tree
+from tests.images import HandmadeImage
+from tests.integration import sources
+from tests.integration.clients import Podman
+from tests.integration.registries import Registry
+from tests.integration.sources import gzipped
+from tests.tampering import Packed
+
+REPOSITORY = "differential/layers"
+BASE = stream(
+    [
+        Entry("dir", b"etc/", mode=0o755),
+        Entry("reg", b"etc/a", content=b"of the base\n"),
+        Entry("dir", b"opt/", mode=0o755),
+        Entry("dir", b"usr/", mode=0o755),
+        Entry("dir", b"usr/bin/", mode=0o755),
+    ]
+)
+"""The layer below those under test, in all images."""
+
+_REQUESTS = 4
+"""How many requests to the registry are made at a time."""
+
+Stack = tuple[bytes, ...]
+"""The layers of an image above the base, as tar streams."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What came of pulling an image: a tree for each layer of its stack, or why the pull failed.
+
+    `partially` says of each layer whether the client pulled it partially.
+    """
+
+    trees: tuple[Tree, ...]
+    partially: tuple[bool, ...]
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Laboratory:
+    """A registry, and podman with a new image store for each form of each batch of images."""
+
+    registry: Registry
+
+    def compress(self, streams: Sequence[bytes]) -> dict[bytes, Packed | None]:
+        """Each layer as skopeo makes it zstd:chunked; None for those that it fails on."""
+        wanted = list(dict.fromkeys(streams))
+        packed = self._compress(wanted)
+        if packed is not None:
+            return dict(zip(wanted, packed, strict=True))
+        if len(wanted) == 1:
+            return {wanted[0]: None}
+        middle = len(wanted) // 2
+        return {**self.compress(wanted[:middle]), **self.compress(wanted[middle:])}
+
+    def _compress(self, streams: Sequence[bytes]) -> list[Packed] | None:
+        layers = [gzipped(stream) for stream in streams]
+        source = _image(streams, layers)
+        self._push([source])
+        repository, tag = f"docker://{self.registry.host}/{REPOSITORY}", uuid.uuid4().hex
+        ended = subprocess.run(
+            ["skopeo", "copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", "--format=oci",
+             "--dest-compress-format=zstd:chunked", "--dest-force-compress-format", "--dest-compress-level=1",
+             f"{repository}@{source.digest}", f"{repository}:{tag}"],
+            capture_output=True, check=False,
+        )  # fmt: skip
+        if ended.returncode:
+            return None
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            found = pool.map(self._chunked, streams, self.registry.document(REPOSITORY, tag)["layers"])
+            return list(found)
+
+    def _chunked(self, stream: bytes, layer: Mapping[str, Any]) -> Packed:
+        digest = Digest.parse(layer["digest"])
+        described = Descriptor(layer["mediaType"], digest, layer["size"], layer["annotations"])
+        return Packed(described, Digest.of(stream), self.registry.blob(REPOSITORY, str(digest)))
+
+    def _push(self, pushed: Sequence[HandmadeImage]) -> None:
+        blobs = {blob for image in pushed for blob in (image.config, *image.layers)}
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            list(pool.map(lambda blob: self.registry.push_blob(REPOSITORY, blob), blobs))
+            list(pool.map(lambda image: self.registry.push_manifest(REPOSITORY, image.manifest), pushed))
+
+    def pull(self, forms: Sequence[Mapping[Stack, HandmadeImage]]) -> list[dict[Stack, Pulled]]:
+        """Pull the images of each form into a store of their own, all forms at the same time."""
+        self._push([image for form in forms for image in form.values()])
+        with ThreadPoolExecutor(len(forms)) as pool:
+            return list(pool.map(self._pull, forms))
+
+    def _pull(self, form: Mapping[Stack, HandmadeImage]) -> dict[Stack, Pulled]:
+        if not form:
+            return {}
+        with _store() as podman:
+            repository = f"{self.registry.host}/{REPOSITORY}"
+            # One that fails does not keep it from pulling the others.
+            names = [f"{repository}@{image.digest}" for image in form.values()]
+            ended = podman("pull", "--quiet", "--tls-verify=false", *names)
+            found = _found(podman.store)
+            return {
+                stack: found.get(str(image.digest)) or Pulled((), (), _error(ended.err, image.digest))
+                for stack, image in form.items()
+            }
+
+
+def gzip_image(stack: Stack) -> HandmadeImage:
+    """The gzip image with these layers on the base."""
+    return _image((BASE, *stack), [gzipped(stream) for stream in (BASE, *stack)])
+
+
+def twin_image(
+    stack: Stack, packed: Mapping[bytes, Packed | None], partially: Sequence[bool]
+) -> HandmadeImage:
+    """The zstd:chunked image of it, where only those layers have annotations that are to be pulled partially.
+
+    Its layers are in the registry.
+    """
+    layers = []
+    for layer, keeps in zip((BASE, *stack), (any(partially), *partially), strict=True):
+        made = packed[layer]
+        assert made is not None
+        annotations = {"annotations": made.layer.annotations} if keeps else {}
+        layers.append(images.descriptor(MediaType.OCI_LAYER_ZSTD, made.blob, **annotations))
+    return HandmadeImage(*_manifest((BASE, *stack), layers), ())
+
+
+def _image(streams: Sequence[bytes], layers: Sequence[sources.Layer]) -> HandmadeImage:
+    described = [descriptor for descriptor, _ in layers]
+    return HandmadeImage(*_manifest(streams, described), tuple(blob for _, blob in layers))
+
+
+def _manifest(streams: Sequence[bytes], layers: Sequence[Mapping[str, Any]]) -> tuple[bytes, bytes]:
+    """A manifest and its config; images of the same streams have one ID, in whatever form."""
+    config = images.config([str(Digest.of(stream)) for stream in streams])
+    return images.manifest(config, layers), config
+
+
+@contextmanager
+def _store() -> Iterator[Podman]:
+    """A podman without images, on a volume, where overlays can be mounted."""
+    client = Podman(Path("/var/lib/containers") / uuid.uuid4().hex)
+    try:
+        yield client
+    finally:
+        shutil.rmtree(client.store)
+        shutil.rmtree(f"{client.store}-run")
+
+
+def _found(store: Path) -> dict[str, Pulled]:
+    """What is in a store, by the digest of the manifest."""
+    listed = store / "overlay-images/images.json"
+    pulled = json.loads(listed.read_bytes()) if listed.exists() else []
+    layers = {layer["id"]: layer for layer in json.loads((store / "overlay-layers/layers.json").read_bytes())}
+    found = {}
+    for image in pulled:
+        chain = []
+        at = image["layer"]
+        while parent := layers[at].get("parent"):
+            chain.append(layers[at])
+            at = parent
+        chain.reverse()
+        found[image["digest"]] = Pulled(
+            tuple(read_tree(store / "overlay" / layer["id"] / "diff") for layer in chain),
+            tuple("toc-digest" in layer for layer in chain),
+        )
+    return found
+
+
+def _error(err: str, digest: Digest) -> str:
+    """What podman says of an image that it could not pull."""
+    said = [line for line in err.splitlines() if str(digest) in line and "rror" in line]
+    return said[-1].partition(str(digest))[2].lstrip(": ") if said else err[-500:]
