@@ -1,0 +1,146 @@
+"""What the rules say of a layer, and what is left of them where one is taken out."""
+
+from __future__ import annotations
+
+import ast
+import io
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from recompress.errors import VerificationFailed
+from recompress.layer import partial
+from recompress.layer.partial import PartialPull
+from recompress.layer.tarstream import TarStream
+
+
+class Verdict(NamedTuple):
+    """Why a layer has to be pulled in full, if so, and whether it sets the root directory for those above."""
+
+    why_full: str | None
+    changes_root: bool
+
+
+def of_image(verdicts: Sequence[Verdict]) -> tuple[str | None, ...]:
+    """Why each layer of an image has to be pulled in full, as a run decides it."""
+    found: list[str | None] = []
+    changed = False
+    for verdict in verdicts:
+        found.append(verdict.why_full or ("a layer below changes the root directory" if changed else None))
+        changed = changed or verdict.changes_root
+    return tuple(found)
+
+
+def by_rules(layer: bytes, rules: type[PartialPull] = PartialPull) -> Verdict:
+    """The verdict on a tar stream. One that recompress refuses is full for that reason."""
+    source = _Bytes(layer)
+    stream, judge = TarStream(source), rules()
+    try:
+        while (header := stream.next_header()) is not None:
+            judge.see(header)
+            if header.type == "reg":
+                source.read_exactly(header.size)
+    except VerificationFailed as error:
+        judge.full_pull(str(error))
+    judge.see_trailing(source.read_exactly(len(layer)))
+    return Verdict(judge.end(), judge.changes_root)
+
+
+class _Bytes:
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    def read_exactly(self, count: int) -> bytes:
+        return self._file.read(count)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """The rules without one of them, or without a part of one. `rule` is its place and its text."""
+
+    rule: str
+    rules: type[PartialPull]
+
+
+def mutants() -> Iterator[Mutant]:
+    """The rules of partial.py, each time without another one."""
+    tree = ast.parse(Path(partial.__file__).read_text())
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef) and function.name != "__init__":
+            for node in _statements(function.body):
+                for text, changed in _without_a_rule(node):
+                    # Where a node stands is its identity in the copy.
+                    copy = _Replace(node, changed).visit(deepcopy(tree))
+                    yield Mutant(f"{function.name}: {text}", _compiled(copy))
+
+
+def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """All statements, but not those that say the reason of a condition."""
+    for node in body:
+        yield node
+        if isinstance(node, ast.If | ast.For):
+            yield from _statements([inner for inner in node.body if not _gives_reason(inner)])
+
+
+def _without_a_rule(node: ast.stmt) -> Iterator[tuple[str, list[ast.stmt]]]:
+    """The ways to take a rule out of a statement, and what is left of it each time."""
+    match node:
+        case ast.If(test, body, orelse) if any(map(_gives_reason, body)):
+            yield ast.unparse(test), orelse or [ast.Pass()]
+            if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or):
+                for text, changed in _operands(test):
+                    yield text, [ast.If(changed, body, orelse)]
+        case ast.Return(ast.BoolOp(ast.Or()) as value):
+            for text, changed in _operands(value):
+                yield text, [ast.Return(changed)]
+        case ast.Return(ast.JoinedStr() | ast.Constant(str()) | ast.Call(ast.Name("_remember"))):
+            yield ast.unparse(node), [ast.Return(ast.Constant(None))]
+        case ast.Assign([ast.Name("is_usual")], ast.BoolOp() as value):
+            for text, changed in _operands(value):
+                yield text, [ast.Assign(node.targets, changed)]
+        case ast.Assign([ast.Attribute(_, "_changes_root")]):
+            yield ast.unparse(node), [ast.Pass()]
+        case ast.Expr(ast.Call(ast.Attribute(_, "full_pull" | "setdefault"))):
+            yield ast.unparse(node), [ast.Pass()]
+
+
+def _gives_reason(node: ast.stmt) -> bool:
+    match node:
+        case ast.Return(ast.JoinedStr() | ast.Constant(str()) | ast.Name("reason")):
+            return True
+        case ast.Assign([ast.Attribute(_, "_reason")]):
+            return True
+        case ast.Expr(ast.Call(ast.Attribute(_, "full_pull"))):
+            return True
+    return False
+
+
+def _operands(value: ast.BoolOp) -> Iterator[tuple[str, ast.expr]]:
+    for number, operand in enumerate(value.values):
+        left = [*value.values[:number], *value.values[number + 1 :]]
+        yield ast.unparse(operand), left[0] if len(left) == 1 else ast.BoolOp(value.op, left)
+
+
+class _Replace(ast.NodeTransformer):
+    def __init__(self, node: ast.AST, changed: list[ast.stmt]) -> None:
+        self._place = _place(node)
+        self._changed = changed
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, ast.stmt) and _place(node) == self._place:
+            changed = self._changed
+            return changed[0] if len(changed) == 1 else ast.If(ast.Constant(True), changed, [])
+        return self.generic_visit(node)
+
+
+def _place(node: ast.stmt) -> tuple[type, int, int]:
+    return type(node), node.lineno, node.col_offset
+
+
+def _compiled(tree: ast.AST) -> type[PartialPull]:
+    # By the real module's name, under which dataclasses look up their types.
+    names: dict[str, type[PartialPull]] = {"__name__": partial.__name__}  # type: ignore[dict-item]
+    exec(compile(ast.fix_missing_locations(tree), partial.__file__, "exec"), names)  # type: ignore[arg-type]
+    return names["PartialPull"]
