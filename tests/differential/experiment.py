@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from recompress.errors import VerificationFailed
-from recompress.layer.proof import LayerProof
-from tests.differential.pulls import BASE, Laboratory, Pulled, Stack, gzip_image, twin_image
+from recompress.errors import Unsupported, VerificationFailed
+from recompress.layer import Layout, Verdict, check_source, judge_tables
+from recompress.manifest import Descriptor
+from recompress.reference import Digest
+from recompress.twin import why_full
+from tests.differential.pulls import BASE, Form, Laboratory, Pulled, Stack, gzip_image, twin_image
 from tests.differential.trees import differences
 from tests.images import HandmadeImage
+from tests.integration.sources import gzipped
+from tests.tampering import Packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +28,6 @@ class Result:
     a twin that is another image to a client. `incomparable` is why there was nothing to compare, if so.
     """
 
-    stack: Stack
     why_full: tuple[str | None, ...] = ()
     difference: tuple[str | None, ...] = ()
     wrong: str | None = None
@@ -30,6 +36,8 @@ class Result:
     @property
     def for_nothing(self) -> list[str]:
         """The reasons that kept a client from partial pulls that would have given the same files."""
+        if self.wrong or self.incomparable:
+            return []
         pairs = zip(self.why_full, self.difference, strict=True)
         return [why for why, difference in pairs if why is not None and difference is None]
 
@@ -40,88 +48,101 @@ def experiment(laboratory: Laboratory, stacks: Sequence[Stack]) -> list[Result]:
     All layers have to be different ones: a client takes what it has, however it pulled that.
     """
     packed = laboratory.compress([BASE, *(layer for stack in stacks for layer in stack)])
-    proofs: dict[bytes, LayerProof | str] = {}
-    for layer, made in packed.items():
-        try:
-            proofs[layer] = made.prove() if made else "skopeo fails to compress it"
-        except VerificationFailed as error:
-            proofs[layer] = str(error)
-    judged = {stack: judge(stack, proofs) for stack in stacks}
-    verdicts = {stack: verdict for stack, verdict in judged.items() if not isinstance(verdict, str)}
-    depth = max(map(len, stacks))
+    verdicts = {layer: _judge(layer, made) for layer, made in packed.items()}
+    judged: dict[Stack, tuple[str | None, ...]] = {}
+    results: dict[Stack, Result] = {}
+    for stack in stacks:
+        found = [verdicts[layer] for layer in stack]
+        ends = [verdict for verdict in found if isinstance(verdict, Result)]
+        if ends:
+            results[stack] = ends[0]
+        else:
+            judged[stack] = why_full(verdict for verdict in found if isinstance(verdict, Verdict))
     # An image is in a store once, so each form has a store of its own.
-    forms: list[dict[Stack, HandmadeImage]] = [{} for _ in range(3 + depth)]
-    for stack, verdict in verdicts.items():
-        forms[_GZIP][stack] = gzip_image(stack)
-        for number, partially in _twins(verdict).items():
-            forms[number][stack] = twin_image(stack, packed, partially)
+    forms: dict[Form, dict[Stack, HandmadeImage]] = defaultdict(dict)
+    for stack, why in judged.items():
+        for is_rootless in (False, True):
+            forms[Form(is_rootless, _GZIP)][stack] = gzip_image(stack)
+            for what, partially in _twins(why, is_rootless).items():
+                forms[Form(is_rootless, what)][stack] = twin_image(stack, packed, partially)
     pulled = laboratory.pull(forms)
-    return [
-        _compare(stack, verdicts[stack], [form.get(stack) for form in pulled])
-        if stack in verdicts
-        else Result(stack, incomparable=f"no twin: {judged[stack]}")
-        for stack in stacks
-    ]
+    for stack, why in judged.items():
+        of_stack = {form: found[stack] for form, found in pulled.items() if stack in found}
+        results[stack] = _compare(why, of_stack)
+    return [results[stack] for stack in stacks]
 
 
-_GZIP, _FULL, _TWIN, _PUT_BACK = range(4)
+def _judge(layer: bytes, made: Packed | None) -> Verdict | Result:
+    """The verdict on a layer; a result where it has no twin, or is not judged as it should be."""
+    try:
+        if made is None:
+            raise VerificationFailed("skopeo fails to compress it")
+        proof = made.prove()
+        layout = Layout.of(made.layer)
+        tables = (io.BytesIO(made.section(section)) for section in (layout.toc, layout.tar_split))
+        by_tables = judge_tables(layout, *tables)
+    except VerificationFailed as error:
+        return _refused(layer, str(error))
+    if (proof.why_full is None, proof.changes_root) != (by_tables.why_full is None, by_tables.changes_root):
+        return Result(wrong=f"by its stream {proof.why_full}, by its tables {by_tables.why_full}")
+    return proof
+
+
+def _refused(layer: bytes, error: str) -> Result:
+    """A layer that has no twin. Then recompress has to say why, with the path, and not that it was forged."""
+    descriptor, blob = gzipped(layer)
+    source = Descriptor(descriptor["mediaType"], Digest.of(blob), len(blob))
+    try:
+        check_source([blob], source, Digest.of(layer))
+    except Unsupported as reason:
+        return Result(incomparable=f"no twin: {reason}")
+    return Result(wrong=f"no twin, and recompress does not say why: {error}")
+
+
+_GZIP, _FULL, _TWIN, _PUT_BACK = "gzip", "twin in full", "twin", "twin with layer {} partially"
 """The forms of an image: gzip, the twin in full, the twin as judged, and for each layer that is judged to be
 pulled in full the twin as judged but for that one, which is pulled partially all the same."""
 
 
-def _twins(verdict: Sequence[str | None]) -> dict[int, list[bool]]:
+def _twins(why: Sequence[str | None], is_rootless: bool) -> dict[str, list[bool]]:
     """Which layers are pulled partially, by the form; without forms that come to the same."""
-    as_judged = [why is None for why in verdict]
-    forms = {_FULL: [False] * len(verdict)}
-    if any(as_judged):
-        forms[_TWIN] = as_judged
+    as_judged = [reason is None for reason in why]
+    forms = {_TWIN: as_judged}
+    if any(as_judged) and not is_rootless:
+        forms[_FULL] = [False] * len(why)
     for number, partially in enumerate(as_judged):
         if not partially:
-            forms[_PUT_BACK + number] = [*as_judged[:number], True, *as_judged[number + 1 :]]
+            forms[_PUT_BACK.format(number)] = [*as_judged[:number], True, *as_judged[number + 1 :]]
     return forms
 
 
-def judge(stack: Stack, proofs: Mapping[bytes, LayerProof | str]) -> tuple[str | None, ...] | str:
-    """Why each layer has to be pulled in full, as a run decides it; or why there is no twin."""
-    verdict = []
-    changed = False
-    for layer in stack:
-        proof = proofs[layer]
-        if isinstance(proof, str):
-            return proof
-        verdict.append(proof.why_full or ("a layer below changes the root directory" if changed else None))
-        changed = changed or proof.changes_root
-    return tuple(verdict)
-
-
-def _compare(stack: Stack, why_full: tuple[str | None, ...], forms: Sequence[Pulled | None]) -> Result:
-    for number, partially in {_GZIP: [False] * len(stack), **_twins(why_full)}.items():
-        pulled = forms[number]
-        assert pulled is not None
+def _compare(why: tuple[str | None, ...], forms: Mapping[Form, Pulled]) -> Result:
+    difference: list[str | None] = [None] * len(why)
+    wrongs = []
+    for form, pulled in forms.items():
+        who = "rootless" if form.is_rootless else "root"
+        gzip = forms[Form(form.is_rootless, _GZIP)]
+        partially = _twins(why, form.is_rootless).get(form.what, [False] * len(why))
         if pulled.error is None:
-            assert list(pulled.partially) == partially, "podman did not pull as it should"
-    gzip, full = forms[_GZIP], forms[_FULL]
-    assert gzip is not None
-    assert full is not None
-    twin = forms[_TWIN] or full
-    numbers = range(len(stack))
-    difference = tuple(_difference(n, gzip, forms[_PUT_BACK + n] or twin) for n in numbers)
-    wrongs = [
-        f"{form}, layer {n}: {wrong}"
-        for form, pulled in (("in full", full), ("as judged", twin))
-        for n in numbers
-        if (wrong := _difference(n, gzip, pulled))
-    ]
+            assert list(pulled.partially) == partially, f"{who}: the {form.what} was pulled otherwise"
+        for number, found in enumerate(_differences(gzip, pulled, len(why))):
+            if found and form.what == _PUT_BACK.format(number):
+                difference[number] = difference[number] or f"{who}: {found}"
+            elif found and form.what in (_TWIN, _FULL):
+                wrongs.append(f"{who}, {form.what}, layer {number}: {found}")
     incomparable = None
-    if gzip.error and not wrongs:
-        incomparable = f"podman cannot pull it as gzip either: {gzip.error}"
-    return Result(stack, why_full, difference, wrongs[0] if wrongs else None, incomparable)
+    if not any(difference) and all(forms[Form(is_rootless, _GZIP)].error for is_rootless in (False, True)):
+        incomparable = f"podman cannot pull it as gzip: {forms[Form(False, _GZIP)].error}"
+    return Result(why, tuple(difference), wrongs[0] if wrongs else None, incomparable)
 
 
-def _difference(number: int, gzip: Pulled, other: Pulled) -> str | None:
-    if gzip.error or other.error:
-        if gzip.error and other.error:
-            return None
-        return f"one form cannot be pulled: {gzip.error or other.error}"
-    found = differences(gzip.trees[number], other.trees[number])
-    return found[0] if found else None
+def _differences(gzip: Pulled, other: Pulled, layers: int) -> list[str | None]:
+    """How each layer differs, if it does. Where neither image can be pulled, they do not."""
+    if gzip.error and other.error:
+        return [None] * layers
+    if gzip.error:
+        return [f"as gzip it cannot be pulled: {gzip.error}"] * layers
+    if other.error:
+        return [f"it cannot be pulled: {other.error}"] * layers
+    pairs = zip(gzip.trees, other.trees, strict=True)
+    return [next(iter(differences(full, partial)), None) for full, partial in pairs]

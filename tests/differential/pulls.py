@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from recompress.manifest import Descriptor, MediaType
 from recompress.reference import Digest
@@ -20,7 +20,7 @@ from tests.differential.entries import Entry, stream
 from tests.differential.trees import Tree, read_tree
 from tests.images import HandmadeImage
 from tests.integration import sources
-from tests.integration.clients import Podman
+from tests.integration.clients import Ended, Podman, command
 from tests.integration.registries import Registry
 from tests.integration.sources import gzipped
 from tests.tampering import Packed
@@ -40,6 +40,9 @@ BASE = stream(
 _REQUESTS = 4
 """How many requests to the registry are made at a time."""
 
+_PULLS = 4
+"""How many clients pull at a time."""
+
 Stack = tuple[bytes, ...]
 """The layers of an image above the base, as tar streams."""
 
@@ -54,6 +57,13 @@ class Pulled:
     trees: tuple[Tree, ...]
     partially: tuple[bool, ...]
     error: str | None = None
+
+
+class Form(NamedTuple):
+    """A way to get an image: by whom, and as what, which is for the caller to say."""
+
+    is_rootless: bool
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,24 +111,24 @@ class Laboratory:
             list(pool.map(lambda blob: self.registry.push_blob(REPOSITORY, blob), blobs))
             list(pool.map(lambda image: self.registry.push_manifest(REPOSITORY, image.manifest), pushed))
 
-    def pull(self, forms: Sequence[Mapping[Stack, HandmadeImage]]) -> list[dict[Stack, Pulled]]:
+    def pull(self, forms: Mapping[Form, Mapping[Stack, HandmadeImage]]) -> dict[Form, dict[Stack, Pulled]]:
         """Pull the images of each form into a store of their own, all forms at the same time."""
-        self._push([image for form in forms for image in form.values()])
-        with ThreadPoolExecutor(len(forms)) as pool:
-            return list(pool.map(self._pull, forms))
+        self._push(list({image.digest: image for form in forms.values() for image in form.values()}.values()))
+        with ThreadPoolExecutor(_PULLS) as pool:
+            return dict(zip(forms, pool.map(self._pull, forms, forms.values()), strict=True))
 
-    def _pull(self, form: Mapping[Stack, HandmadeImage]) -> dict[Stack, Pulled]:
-        if not form:
+    def _pull(self, form: Form, pushed: Mapping[Stack, HandmadeImage]) -> dict[Stack, Pulled]:
+        if not pushed:
             return {}
-        with _store() as podman:
-            repository = f"{self.registry.host}/{REPOSITORY}"
+        repository = f"{self.registry.host}/{REPOSITORY}"
+        with _podman(form.is_rootless) as podman:
             # One that fails does not keep it from pulling the others.
-            names = [f"{repository}@{image.digest}" for image in form.values()]
+            names = [f"{repository}@{image.digest}" for image in pushed.values()]
             ended = podman("pull", "--quiet", "--tls-verify=false", *names)
             found = _found(podman.store)
             return {
                 stack: found.get(str(image.digest)) or Pulled((), (), _error(ended.err, image.digest))
-                for stack, image in form.items()
+                for stack, image in pushed.items()
             }
 
 
@@ -155,14 +165,23 @@ def _manifest(streams: Sequence[bytes], layers: Sequence[Mapping[str, Any]]) -> 
 
 
 @contextmanager
-def _store() -> Iterator[Podman]:
-    """A podman without images, on a volume, where overlays can be mounted."""
-    client = Podman(Path("/var/lib/containers") / uuid.uuid4().hex)
+def _podman(is_rootless: bool) -> Iterator[Podman]:
+    """A podman without images. Its store is on a volume, where overlays can be mounted."""
+    directory = Path("/var/lib/containers") / uuid.uuid4().hex
+    directory.mkdir()
     try:
-        yield client
+        yield RootlessPodman(directory / "store") if is_rootless else Podman(directory / "store")
     finally:
-        shutil.rmtree(client.store)
-        shutil.rmtree(f"{client.store}-run")
+        shutil.rmtree(directory)
+
+
+class RootlessPodman(Podman):
+    """podman as a user who is not root runs it."""
+
+    def __call__(self, *arguments: str) -> Ended:
+        """Run a command."""
+        python = ("python3", "-m", "tests.differential.rootless", self.store.parent)
+        return command(*python, "podman", f"--root={self.store}", f"--runroot={self.store}-run", *arguments)
 
 
 def _found(store: Path) -> dict[str, Pulled]:

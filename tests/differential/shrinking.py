@@ -39,7 +39,9 @@ def _smaller(image: Image) -> Iterator[Image]:
         smaller = [entries[:middle], entries[middle:]]
         smaller += [(*entries[:at], *entries[at + 1 :]) for at in range(len(entries))]
         plainer = [
-            (*entries[:at], plain, *entries[at + 1 :]) for at, e in enumerate(entries) for plain in _plainer(e)
+            (*entries[:at], plain, *entries[at + 1 :])
+            for at, e in enumerate(entries)
+            for plain in _plainer(e)
         ]
         layers = [replace(layer, end=END)]
         layers += [replace(layer, entries=fewer) for fewer in (*smaller, *plainer) if fewer]

@@ -114,9 +114,9 @@ def differences(full: Tree, partial: Tree) -> list[str]:
 
 
 def _is_node_in_dev(path: bytes, node: Node) -> bool:
-    # A device 0:0 in a store is no device: it says that something was deleted.
-    is_device = stat.S_ISCHR(node.mode) or stat.S_ISBLK(node.mode)
-    return path.startswith(b"dev/") and is_device and node.content != "0:0"
+    # A character device 0:0 in a store is no device: it says that something was deleted.
+    is_device = stat.S_ISBLK(node.mode) or (stat.S_ISCHR(node.mode) and node.content != "0:0")
+    return path.startswith(b"dev/") and is_device
 
 
 def _without_exceptions(path: bytes, node: Node, full: Tree) -> Node:

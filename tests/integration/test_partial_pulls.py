@@ -109,5 +109,5 @@ def test_an_ordinary_layer_is_pulled_partially_and_gives_the_same_files(
 def test_a_layer_above_one_that_sets_the_root_directory_is_pulled_in_full(results: dict[str, Result]) -> None:
     result = results[ABOVE]
     assert result.wrong is None, result
-    assert result.why_full[1] == "a layer below changes the root directory"
+    assert result.why_full[1] == "a layer below sets the mode of the root directory"
     assert result.difference[1] is not None

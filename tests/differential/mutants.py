@@ -1,4 +1,4 @@
-"""What the rules say of a layer, and what is left of them where one is taken out."""
+"""The rules without one of them, to see whether that would be found."""
 
 from __future__ import annotations
 
@@ -8,33 +8,16 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from recompress.errors import VerificationFailed
 from recompress.layer import partial
-from recompress.layer.partial import PartialPull
+from recompress.layer.partial import PartialPull, Verdict
 from recompress.layer.tarstream import TarStream
 
 
-class Verdict(NamedTuple):
-    """Why a layer has to be pulled in full, if so, and whether it sets the root directory for those above."""
-
-    why_full: str | None
-    changes_root: bool
-
-
-def of_image(verdicts: Sequence[Verdict]) -> tuple[str | None, ...]:
-    """Why each layer of an image has to be pulled in full, as a run decides it."""
-    found: list[str | None] = []
-    changed = False
-    for verdict in verdicts:
-        found.append(verdict.why_full or ("a layer below changes the root directory" if changed else None))
-        changed = changed or verdict.changes_root
-    return tuple(found)
-
-
 def by_rules(layer: bytes, rules: type[PartialPull] = PartialPull) -> Verdict:
-    """The verdict on a tar stream. One that recompress refuses is full for that reason."""
+    """The verdict on a tar stream by the rules, or by what is left of them."""
     source = _Bytes(layer)
     stream, judge = TarStream(source), rules()
     try:
@@ -45,7 +28,7 @@ def by_rules(layer: bytes, rules: type[PartialPull] = PartialPull) -> Verdict:
     except VerificationFailed as error:
         judge.full_pull(str(error))
     judge.see_trailing(source.read_exactly(len(layer)))
-    return Verdict(judge.end(), judge.changes_root)
+    return Verdict(judge.end(), judge.changes_root, None)
 
 
 class _Bytes:
@@ -72,7 +55,8 @@ def mutants() -> Iterator[Mutant]:
             for node in _statements(function.body):
                 for text, changed in _without_a_rule(node):
                     # Where a node stands is its identity in the copy.
-                    copy = _Replace(node, changed).visit(deepcopy(tree))
+                    copy = deepcopy(tree)
+                    _Replace(node, changed).visit(copy)
                     yield Mutant(f"{function.name}: {text}", _compiled(copy))
 
 
@@ -124,7 +108,7 @@ def _operands(value: ast.BoolOp) -> Iterator[tuple[str, ast.expr]]:
 
 
 class _Replace(ast.NodeTransformer):
-    def __init__(self, node: ast.AST, changed: list[ast.stmt]) -> None:
+    def __init__(self, node: ast.stmt, changed: list[ast.stmt]) -> None:
         self._place = _place(node)
         self._changed = changed
 
@@ -139,8 +123,10 @@ def _place(node: ast.stmt) -> tuple[type, int, int]:
     return type(node), node.lineno, node.col_offset
 
 
-def _compiled(tree: ast.AST) -> type[PartialPull]:
+def _compiled(tree: ast.Module) -> type[PartialPull]:
     # By the real module's name, under which dataclasses look up their types.
-    names: dict[str, type[PartialPull]] = {"__name__": partial.__name__}  # type: ignore[dict-item]
-    exec(compile(ast.fix_missing_locations(tree), partial.__file__, "exec"), names)  # type: ignore[arg-type]
-    return names["PartialPull"]
+    names: dict[str, Any] = {"__name__": partial.__name__}
+    exec(compile(ast.fix_missing_locations(tree), partial.__file__, "exec"), names)
+    rules = names["PartialPull"]
+    assert isinstance(rules, type)
+    return rules
