@@ -72,6 +72,8 @@ def test_every_parameter_does_what_it_says(
         LEVEL="5",
         JOBS="1",
         VERIFY="structure",
+        IF_IMPOSSIBLE="keep",
+        PARTIAL_PULLS="warn",
         REUSE_FROM=[f"{registry.host}/{repository}-base:1", f"{registry.host}/{repository}-missing:1"],
     )
     assert ended.succeeded, ended.log
@@ -89,6 +91,8 @@ def test_every_parameter_does_what_it_says(
         ({"IMAGE": "$(touch /tmp/x)"}, "names no registry"),
         ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "REUSE_FROM": ["--help"]}, "names no registry"),
         ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "LEVEL": "high"}, "RECOMPRESS_LEVEL"),
+        ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "IF_IMPOSSIBLE": "?"}, "RECOMPRESS_IF_IMPOSSIBLE"),
+        ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "PARTIAL_PULLS": "?"}, "RECOMPRESS_PARTIAL_PULLS"),
         ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "PLATFORM": "amd64"}, "is not a platform"),
     ],
 )
