@@ -206,9 +206,11 @@ def _unusual_type(kind: bytes, header: TarHeader) -> str:
     if kind == b"\0":
         # Archives from before POSIX have directories as files with a slash at the end.
         return "dir" if header.name.endswith(b"/") else "reg"
-    # skopeo fails to compress a layer with one (minimal.GetType), be it a global PAX header or a sparse file.
+    # skopeo fails to compress a layer with one (minimal.GetType).
+    what = {b"g": " (a global PAX header)", b"S": " (a sparse file)"}.get(kind, "")
     raise VerificationFailed(
-        f"{printable(header.name)}: no zstd:chunked layer can hold tar entries of type {kind!r}"
+        f"{printable(header.name)}: no zstd:chunked layer can hold tar entries of type "
+        f"{kind.decode('latin-1')!r}{what}"
     )
 
 
@@ -216,15 +218,15 @@ def _extended(header: TarHeader, extensions: _Extensions) -> TarHeader:
     """Put in what PAX and GNU headers say: Reader.mergePAX, then the GNU names."""
     changed: dict[str, object] = {}
     xattrs: dict[bytes, bytes] = {}
-    for key, value in (extensions.pax or {}).items():
+    records = extensions.pax or {}
+    for key, value in records.items():
         if key.startswith(_XATTR):
             xattrs[key.removeprefix(_XATTR)] = value
         elif key.startswith(_SPARSE):
             # The reader returns the content with its holes filled, the compressor writes that into the layer,
             # and so the layer is another tar stream than the one it was made from.
-            raise VerificationFailed(
-                f"{printable(header.name)}: no zstd:chunked layer can hold a sparse file"
-            )
+            name = records.get(_SPARSE + b"name") or records.get(b"path") or header.name
+            raise VerificationFailed(f"{printable(name)}: no zstd:chunked layer can hold a sparse file")
         elif value and key in _PAX_FIELDS:
             field, read = _PAX_FIELDS[key]
             changed[field] = read(value)

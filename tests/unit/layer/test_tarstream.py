@@ -318,10 +318,29 @@ def test_a_sparse_file_is_refused_by_name(key: bytes) -> None:
     assert refused(data) == "name: no zstd:chunked layer can hold a sparse file"
 
 
-@pytest.mark.parametrize("kind", [b"7", b"S", b"g", b"D", b"V", b"\xff", b" "])
-def test_types_that_no_layer_can_hold_are_refused(kind: bytes) -> None:
+def test_a_sparse_file_is_named_as_its_pax_header_names_it() -> None:
+    sparse = (b"GNU.sparse.major", b"1")
+    data = pax((b"path", b"path"), sparse) + header(b"name") + END
+    assert refused(data) == "path: no zstd:chunked layer can hold a sparse file"
+    data = pax((b"path", b"path"), sparse, (b"GNU.sparse.name", b"file")) + header(b"name") + END
+    assert refused(data) == "file: no zstd:chunked layer can hold a sparse file"
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        (b"7", "'7'"),
+        (b"S", "'S' (a sparse file)"),
+        (b"g", "'g' (a global PAX header)"),
+        (b"D", "'D'"),
+        (b"V", "'V'"),
+        (b"\xad", r"'\xad'"),
+        (b" ", "' '"),
+    ],
+)
+def test_types_that_no_layer_can_hold_are_refused(kind: bytes, what: str) -> None:
     assert refused(header(b"name", kind=kind) + END) == (
-        f"name: no zstd:chunked layer can hold tar entries of type {kind!r}"
+        f"name: no zstd:chunked layer can hold tar entries of type {what}"
     )
 
 
