@@ -1,7 +1,7 @@
-"""What is known of one zstd:chunked layer, and how it is proven.
+"""What is known of one zstd:chunked layer, how it is proven, and why a layer of a source has none.
 
-`prove_layer` takes the bytes of a layer from wherever the caller has them; nothing in here knows of
-registries, images or runs. The rest of the package uses the names below and no others
+`prove_layer` and `check_source` take the bytes of a layer from wherever the caller has them; nothing in here
+knows of registries, images or runs. The rest of the package uses the names below and no others
 (tests/unit/test_walls.py).
 """
 

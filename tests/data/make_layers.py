@@ -232,14 +232,14 @@ def put(layout: Path, content: bytes) -> dict[str, object]:
     return {"digest": f"sha256:{digest}", "size": len(content)}
 
 
-def image(layout: Path, tar: bytes) -> str:
+def image(layout: Path, tar: bytes, layer: bytes) -> str:
     diff_id = "sha256:" + hashlib.sha256(tar).hexdigest()
     config = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "config": {"mediaType": CONFIG, **put(layout, json.dumps(config).encode())},
-        "layers": [{"mediaType": LAYER, **put(layout, gzip.compress(tar, mtime=0))}],
+        "layers": [{"mediaType": LAYER, **put(layout, layer)}],
     }
     entry = {"mediaType": MANIFEST, **put(layout, json.dumps(manifest).encode())}
     (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
@@ -247,11 +247,15 @@ def image(layout: Path, tar: bytes) -> str:
     return diff_id
 
 
-def recompress(tar: bytes) -> tuple[bytes, dict[str, object]]:
+def recompress(tar: bytes, packed: bytes | None = None) -> tuple[bytes, dict[str, object]]:
+    """What skopeo makes of a layer, packed with gzip unless given otherwise, and its descriptor.
+
+    Raises CalledProcessError where skopeo fails.
+    """
     with tempfile.TemporaryDirectory() as directory:
         source, result = Path(directory, "source"), Path(directory, "result")
         source.mkdir()
-        diff_id = image(source, tar)
+        diff_id = image(source, tar, gzip.compress(tar, mtime=0) if packed is None else packed)
         flags = ["--quiet", "--dest-compress-format", "zstd:chunked", "--dest-force-compress-format"]
         subprocess.run(["skopeo", "copy", *flags, f"oci:{source}", f"oci:{result}"], check=True)
         index = json.loads((result / "index.json").read_bytes())

@@ -6,6 +6,7 @@ A target takes bytes and returns; VerificationFailed and Unsupported are answers
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -15,10 +16,11 @@ from typing import Any
 from recompress.errors import Unsupported, VerificationFailed
 from recompress.layer.frames import PIECE, Blob, Frames, decompressed
 from recompress.layer.layout import Layout
+from recompress.layer.source import check_source
 from recompress.layer.tarsplit import TarSplit
 from recompress.layer.tarstream import TarStream
 from recompress.layer.toc import Toc
-from recompress.manifest import Index, MediaType, normalised, parse_config, parse_manifest
+from recompress.manifest import Descriptor, Index, MediaType, normalised, parse_config, parse_manifest
 from recompress.reference import Digest
 from tests import images
 from tests.tampering import Layer, assemble, compress, decompress, dumps
@@ -85,6 +87,19 @@ def tar(data: bytes) -> None:
     assert raw + content + len(stream.end) + len(source.file.read()) == len(data)
 
 
+def source(data: bytes) -> None:
+    """A layer of a source, packed with gzip, zstd or not at all."""
+    blob = Descriptor(MediaType.OCI_LAYER_GZIP, Digest.of(data), len(data))
+    outcomes = set()
+    for size in (100, 1 + len(data)):
+        chunks = (data[at : at + size] for at in range(0, len(data), size))
+        try:
+            check_source(chunks, blob, Digest.of(b""), LIMIT)
+        except (Unsupported, VerificationFailed) as error:
+            outcomes.add(type(error))
+    assert len(outcomes) == 1, "it depends on how the blob arrives, or another stream is that of 0 bytes"
+
+
 def layer(data: bytes) -> None:
     """The first byte chooses a real layer, the others are its table, signed: only the real one is proven."""
     real, table = _LAYERS[data[0] % len(_LAYERS)] if data else _LAYERS[0], data[1:]
@@ -132,6 +147,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "frames": frames,
     "section": section,
     "tar": tar,
+    "source": source,
     "layer": layer,
     "stream": stream,
     "manifest": manifest,
@@ -158,6 +174,7 @@ def seeds(name: str) -> Iterator[bytes]:
             "frames": b"".join(map(compress, real.frames)),
             "section": len(real.lines).to_bytes(4, "little") + compress(real.lines),
             "tar": joined,
+            "source": (gzip.compress(joined, mtime=0), compress(joined), joined)[number % 3],
             "layer": bytes([number]) + real.table,
             "stream": bytes([number]) + joined,
         }[name]
