@@ -10,7 +10,6 @@ from recompress import limits, plan, skopeo
 from recompress.errors import Unsupported, VerificationFailed, about
 from recompress.image import Image
 from recompress.layer import check_source
-from recompress.manifest import Descriptor
 from recompress.progress import Reporter
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, retrying
@@ -52,7 +51,8 @@ class Copy:
                 log.debug("%s", error)
                 self._ask_registry()
                 if not failures:
-                    self._check_layers()
+                    self.reporter.step("reading the source's layers, for what skopeo may have failed on")
+                    check_layers(self.source_client, self.source)
                 # A second time the same words: it would fail a third time.
                 error.temporary = error.temporary and str(error) not in failures
                 failures.append(str(error))
@@ -68,23 +68,20 @@ class Copy:
             self.source_client.stat_blob(layer.digest)
         self.destination.check_push()
 
-    def _check_layers(self) -> None:
-        self.reporter.step("reading the source's layers, for what in them skopeo may have failed on")
-        for diff_id, layer in self.source.layers:
-            check_layer(self.source_client, self.source, layer, diff_id)
 
+def check_layers(client: RepositoryClient, source: Image, of: Digest | None = None) -> None:
+    """Read the layers of the source once, or only those of one diff_id.
 
-def check_layer(client: RepositoryClient, source: Image, layer: Descriptor, diff_id: Digest) -> None:
-    """Read a layer of the source once.
-
-    Raises Unsupported, with the path, where no zstd:chunked layer can be made of it; VerificationFailed where
-    it is not what the image's config says.
+    Raises Unsupported, with the path, where no zstd:chunked layer can be made of one; VerificationFailed
+    where one is not what the image's config says.
     """
-    with (
-        about(str(source.reference), (Unsupported, VerificationFailed)),
-        client.blob(layer.digest) as chunks,
-    ):
-        check_source(chunks, layer, diff_id, limits.most_uncompressed(layer))
+    for diff_id, layer in source.layers:
+        if of in (None, diff_id):
+            with (
+                about(str(source.reference), (Unsupported, VerificationFailed)),
+                client.blob(layer.digest) as chunks,
+            ):
+                check_source(chunks, layer, diff_id, limits.most_uncompressed(layer))
 
 
 def _layer_progress(source: Image, reporter: Reporter) -> Callable[[skopeo.LayerEvent], None]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from recompress import blobcache, limits, partial_pulls, plan, results, reuse, signals, skopeo, twin, verify
 from recompress.blobcache import UnknownCache
-from recompress.copying import Copy, check_layer
+from recompress.copying import Copy, check_layers
 from recompress.errors import RecompressError, Refused, Unsupported, UsageError, VerificationFailed
 from recompress.image import Image
 from recompress.layer import LARGE_TOC_BYTES, Verdict
@@ -203,7 +203,12 @@ class _Run:
                 jobs=options.jobs,
             ).run(space, self.connection.attempts)
         pushed = twin.read_back(destination, copied.digest)
-        verify.recompressed(source.manifest, pushed, source.config)
+        try:
+            verify.recompressed(source.manifest, pushed, source.config)
+        except VerificationFailed:
+            # skopeo ends well with some layers that are cut short, and pushes what there is of them.
+            check_layers(self.source_client, source)
+            raise
         twin.check_diff_ids(destination, pushed, source.config)
         verdicts = self._verdicts(pushed, known)
         result = twin.push(destination, source, pushed.layers, verdicts)
@@ -319,9 +324,7 @@ class _Run:
         for offer, outcome in self._judge(fresh):
             if isinstance(outcome, VerificationFailed):
                 # skopeo cannot make the same stream of every layer: then there is no twin, and nobody lies.
-                for diff_id, layer in source.layers:
-                    if diff_id == offer.diff_id:
-                        check_layer(self.source_client, source, layer, diff_id)
+                check_layers(self.source_client, source, offer.diff_id)
             if isinstance(outcome, RecompressError):
                 raise outcome
             verdicts[offer.layer.digest] = outcome
