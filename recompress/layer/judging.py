@@ -16,7 +16,6 @@ from recompress.layer.toc import CHUNK, Toc, TocEntry
 from recompress.printable import printable
 
 _TYPES = frozenset(TYPES.values())
-_NOT_UTF_8 = "\ufffd"
 
 
 def judge_tables(layout: Layout, toc: BinaryIO, tar_split: BinaryIO) -> Verdict:
@@ -31,9 +30,6 @@ def judge_tables(layout: Layout, toc: BinaryIO, tar_split: BinaryIO) -> Verdict:
         if entry.type == CHUNK:
             continue
         judge.see(_header(entry))
-        if _NOT_UTF_8 in entry.name + entry.link_name:
-            # That is what skopeo writes for each byte that is not UTF-8.
-            judge.full_pull(f"{printable(entry.name)}: a name in it is not UTF-8")
     if not has_usual_end(decompressed(tar_split, layout.tar_split.uncompressed, "the tar-split data")):
         judge.full_pull("there are bytes behind the end of its archive")
     return Verdict(judge.end(), judge.changes_root, layout)

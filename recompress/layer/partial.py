@@ -261,7 +261,7 @@ def _shape(header: TarHeader) -> str | None:
 
 def _metadata(header: TarHeader) -> str | None:
     """What a table of contents cannot hold, or what clients do not take from it."""
-    if not (_is_utf8(header.name) and _is_utf8(header.link_name) and all(map(_is_utf8, header.xattrs))):
+    if not (_is_text(header.name) and _is_text(header.link_name) and all(map(_is_text, header.xattrs))):
         return "a name in it is not UTF-8, and a table of contents can hold only that"
     if header.size and header.type != "reg":
         # WriteOutputTarStream would put the content of the file it finds there into the stream.
@@ -274,11 +274,14 @@ def _metadata(header: TarHeader) -> str | None:
     return None
 
 
-def _is_utf8(name: bytes) -> bool:
+def _is_text(name: bytes) -> bool:
+    """Whether it is UTF-8 without U+FFFD, which a table of contents has for each byte that is not UTF-8.
+
+    A layer gets the same verdict by its stream and by its table.
+    """
     if name.isascii():
         return True
     try:
-        name.decode()
+        return "\ufffd" not in name.decode()
     except UnicodeDecodeError:
         return False
-    return True
