@@ -1,10 +1,10 @@
 # The two commands to start with are "make demo" and "make test". Both install what is missing, a
 # container engine included, and clean up after themselves.
 
-.PHONY: help demo test test-unit soak load bench fuzz e2e format lint image pin sbom clean
+.PHONY: help demo test test-unit soak differential load bench fuzz e2e format lint image pin sbom clean
 
 help: ## Show this
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 demo: ## From a gzip image to its zstd:chunked twin, step by step
 	@hack/engine.sh hack/demo.sh
@@ -18,6 +18,9 @@ test-unit: ## The tests that need no container engine, on this machine's Python,
 
 soak: ## 300 runs with random faults and kills; T="--runs 50 --seed 1"
 	@TEST_MODULE=tests.soak hack/engine.sh hack/test.sh $(T)
+
+differential: ## 2,000 random layers, what the rules say and podman does; T="--layers 200 --seed 1"
+	@TEST_MODULE=tests.differential hack/engine.sh hack/test.sh $(T)
 
 load: ## 32 instances at the same time against one registry; T="--instances 8"
 	@TEST_MODULE=tests.load hack/engine.sh hack/test.sh $(T)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recompress.errors import Unsupported, VerificationFailed
 from recompress.layer import Layout, Verdict, check_source, judge_tables
@@ -28,6 +28,7 @@ class Result:
     a twin that is another image to a client. `incomparable` is why there was nothing to compare, if so.
     """
 
+    layers: int
     why_full: tuple[str | None, ...] = ()
     difference: tuple[str | None, ...] = ()
     wrong: str | None = None
@@ -55,7 +56,7 @@ def experiment(laboratory: Laboratory, stacks: Sequence[Stack]) -> list[Result]:
         found = [verdicts[layer] for layer in stack]
         ends = [verdict for verdict in found if isinstance(verdict, Result)]
         if ends:
-            results[stack] = ends[0]
+            results[stack] = replace(ends[0], layers=len(stack))
         else:
             judged[stack] = why_full(verdict for verdict in found if isinstance(verdict, Verdict))
     # An image is in a store once, so each form has a store of its own.
@@ -84,7 +85,7 @@ def _judge(layer: bytes, made: Packed | None) -> Verdict | Result:
     except VerificationFailed as error:
         return _refused(layer, str(error))
     if (proof.why_full is None, proof.changes_root) != (by_tables.why_full is None, by_tables.changes_root):
-        return Result(wrong=f"by its stream {proof.why_full}, by its tables {by_tables.why_full}")
+        return Result(1, wrong=f"by its stream {proof.why_full}, by its tables {by_tables.why_full}")
     return proof
 
 
@@ -95,8 +96,8 @@ def _refused(layer: bytes, error: str) -> Result:
     try:
         check_source([blob], source, Digest.of(layer))
     except Unsupported as reason:
-        return Result(incomparable=f"no twin: {reason}")
-    return Result(wrong=f"no twin, and recompress does not say why: {error}")
+        return Result(1, incomparable=f"no twin: {reason}")
+    return Result(1, wrong=f"no twin, and recompress does not say why: {error}")
 
 
 _GZIP, _FULL, _TWIN, _PUT_BACK = "gzip", "twin in full", "twin", "twin with layer {} partially"
@@ -133,7 +134,7 @@ def _compare(why: tuple[str | None, ...], forms: Mapping[Form, Pulled]) -> Resul
     incomparable = None
     if not any(difference) and all(forms[Form(is_rootless, _GZIP)].error for is_rootless in (False, True)):
         incomparable = f"podman cannot pull it as gzip: {forms[Form(False, _GZIP)].error}"
-    return Result(why, tuple(difference), wrongs[0] if wrongs else None, incomparable)
+    return Result(len(why), why, tuple(difference), wrongs[0] if wrongs else None, incomparable)
 
 
 def _differences(gzip: Pulled, other: Pulled, layers: int) -> list[str | None]:

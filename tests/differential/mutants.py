@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,9 @@ from recompress.errors import VerificationFailed
 from recompress.layer import partial
 from recompress.layer.partial import PartialPull, Verdict
 from recompress.layer.tarstream import TarStream
+from recompress.twin import why_full
+from tests.differential.experiment import Result
+from tests.differential.pulls import Stack
 
 
 def by_rules(layer: bytes, rules: type[PartialPull] = PartialPull) -> Verdict:
@@ -39,6 +42,27 @@ class _Bytes:
         return self._file.read(count)
 
 
+def missed(found: Iterable[tuple[Stack, Result]]) -> list[str]:
+    """The rules, or parts of one, that could be taken out without that these results would show it."""
+    # What makes no difference, and what no rule of partial.py is against, cannot show it.
+    telling = []
+    for stack, result in found:
+        before = why_full(by_rules(layer) for layer in stack)
+        numbers = [
+            n
+            for n, difference in enumerate(result.difference)
+            if difference is not None and before[n] is not None
+        ]
+        if numbers:
+            telling.append((stack, numbers))
+    return [mutant.rule for mutant in mutants() if not any(_shows(mutant, *case) for case in telling)]
+
+
+def _shows(mutant: Mutant, stack: Stack, numbers: Sequence[int]) -> bool:
+    why = why_full(by_rules(layer, mutant.rules) for layer in stack)
+    return any(why[number] is None for number in numbers)
+
+
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """The rules without one of them, or without a part of one. `rule` is its place and its text."""
@@ -48,12 +72,14 @@ class Mutant:
 
 
 def mutants() -> Iterator[Mutant]:
-    """The rules of partial.py, each time without another one."""
+    """The rules of partial.py, each time without another one, but for limits on the memory that it takes."""
     tree = ast.parse(Path(partial.__file__).read_text())
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef) and function.name != "__init__":
             for node in _statements(function.body):
                 for text, changed in _without_a_rule(node):
+                    if "_MOST_REMEMBERED" in text:
+                        continue
                     # Where a node stands is its identity in the copy.
                     copy = deepcopy(tree)
                     _Replace(node, changed).visit(copy)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from tests.differential.experiment import Result
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The results of a run, by the names of its batches, in a file that is for this run only."""
+    """The results of a run, by batch and by image, in a file that is for this run only."""
 
     file: Path
     seed: int
-    batches: dict[str, list[Result]]
+    batches: dict[str, dict[str, Result]]
 
     @classmethod
     def of(cls, file: Path, seed: int | None, new_seed: int) -> Progress:
@@ -27,37 +27,35 @@ class Progress:
         if file.exists():
             document = json.loads(file.read_bytes())
             if document["of"] == _sources() and seed in (None, document["seed"]):
-                return cls(file, document["seed"], _batches(document["batches"]))
+                batches = {
+                    batch: {name: _result(result) for name, result in results.items()}
+                    for batch, results in document["batches"].items()
+                }
+                return cls(file, document["seed"], batches)
         return cls(file, new_seed if seed is None else seed, {})
 
-    def add(self, name: str, results: Sequence[Result]) -> None:
+    def is_new(self, batch: str) -> bool:
+        """Whether a batch is still to be done."""
+        return batch not in self.batches
+
+    def add(self, batch: str, results: Mapping[str, Result]) -> None:
         """Keep the results of a batch."""
-        self.batches[name] = [*results]
-        document = {
-            "of": _sources(),
-            "seed": self.seed,
-            "batches": {name: list(map(asdict, results)) for name, results in self.batches.items()},
+        self.batches[batch] = dict(results)
+        batches = {
+            batch: {name: asdict(result) for name, result in results.items()}
+            for batch, results in self.batches.items()
         }
         new = self.file.with_suffix(".new")
-        new.write_text(json.dumps(document, indent=1))
+        new.write_text(json.dumps({"of": _sources(), "seed": self.seed, "batches": batches}))
         new.replace(self.file)
 
 
-def _batches(document: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[Result]]:
-    return {
-        name: [
-            replace(
-                Result(**result),
-                why_full=tuple(result["why_full"]),
-                difference=tuple(result["difference"]),
-            )
-            for result in results
-        ]
-        for name, results in document.items()
-    }
+def _result(fields: Mapping[str, Any]) -> Result:
+    lists = {name: tuple(fields[name]) for name in ("why_full", "difference")}
+    return Result(**{**fields, **lists})
 
 
 def _sources() -> str:
     """What the results depend on: the rules, and the code of the tests."""
-    files = [Path(partial.__file__), *sorted(Path(__file__).parent.glob("*.py"))]
+    files = [*sorted(Path(partial.__file__).parent.glob("*.py")), *sorted(Path(__file__).parent.glob("*.py"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from tests.differential.entries import END, Entry
 from tests.differential.layers import Image
 
-_AT_A_TIME = 40
 
-Wrong = Callable[[Sequence[Image]], Sequence[bool]]
-"""Says of each image whether it is wrong, of many at a time."""
-
-
-def shrink(image: Image, wrong: Wrong) -> Image:
+def shrink(image: Image, is_wrong: Callable[[Image], bool]) -> Image:
     """Make an image smaller for as long as it stays wrong: layers, then entries, then what is in them."""
-    while True:
-        smaller = [candidate for candidate in dict.fromkeys(_smaller(image)) if candidate != image]
-        for start in range(0, len(smaller), _AT_A_TIME):
-            some = smaller[start : start + _AT_A_TIME]
-            still_wrong = [c for c, is_wrong in zip(some, wrong(some), strict=True) if is_wrong]
-            if still_wrong:
-                image = still_wrong[0]
-                break
-        else:
-            return image
+    for smaller in dict.fromkeys(_smaller(image)):
+        if smaller != image and is_wrong(smaller):
+            return shrink(smaller, is_wrong)
+    return image
 
 
 def _smaller(image: Image) -> Iterator[Image]:
