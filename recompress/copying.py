@@ -42,7 +42,7 @@ class Copy:
         source, repository = self.source, self.destination.repository
         command = skopeo.copy_command(self.reference, repository, space, self.level, self.jobs)
         on_layer = _layer_progress(source, self.reporter)
-        failures: list[str] = []
+        failed: list[str] = []
 
         def attempt() -> skopeo.Copied:
             try:
@@ -50,12 +50,13 @@ class Copy:
             except skopeo.SkopeoFailed as error:
                 log.debug("%s", error)
                 self._ask_registry()
-                if not failures:
+                is_same = str(error) in failed
+                if is_same or not failed:
                     self.reporter.step("reading the source's layers, for what skopeo may have failed on")
                     check_layers(self.source_client, self.source)
-                # A second time the same words: it would fail a third time.
-                error.temporary = error.temporary and str(error) not in failures
-                failures.append(str(error))
+                # Twice the same words, with a registry that answers well: it would fail a third time.
+                error.temporary = error.temporary and not is_same
+                failed.append(str(error))
                 raise
 
         return retrying(attempts, attempt)

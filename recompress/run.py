@@ -204,7 +204,8 @@ class _Run:
             ).run(space, self.connection.attempts)
         pushed = twin.read_back(destination, copied.digest)
         try:
-            verify.recompressed(source.manifest, pushed, source.config)
+            known_digests = {layer.offer.layer.digest for layer in known.values()}
+            verify.recompressed(source.manifest, pushed, source.config, known_digests)
         except VerificationFailed:
             # skopeo ends well with some layers that are cut short, and pushes what there is of them.
             check_layers(self.source_client, source)
@@ -390,7 +391,9 @@ class _Run:
 
 
 def _is_known(known: _Known | None, layer: Descriptor) -> bool:
-    return known is not None and (
-        (known.offer.layer.digest, known.offer.layer.size, known.offer.layer.chunked)
-        == (layer.digest, layer.size, layer.chunked)
+    if known is None:
+        return False
+    exists = known.offer.layer
+    return (exists.digest, exists.size) == (layer.digest, layer.size) and (
+        not layer.chunked or exists.chunked == layer.chunked
     )

@@ -60,26 +60,17 @@ def test_pushing_the_manifest_is_tried_again(
     assert str(Digest.of(registry.manifest(repository, tag))) == digest
 
 
-@pytest.mark.parametrize(
-    ("method", "part", "times"), [("GET", "/blobs/sha256:", 6), ("PATCH", "/blobs/uploads/", 2)]
-)
+@pytest.mark.parametrize(("method", "part"), [("GET", "/blobs/sha256:"), ("PATCH", "/blobs/uploads/")])
 def test_a_failure_in_the_middle_of_skopeos_work_is_made_good(
-    run: Run,
-    registry: Registry,
-    repository: str,
-    proxy: Proxy,
-    image: str,
-    method: str,
-    part: str,
-    times: int,
+    run: Run, registry: Registry, repository: str, proxy: Proxy, image: str, method: str, part: str
 ) -> None:
     failed: list[Request] = []
 
     def fault(request: Request) -> Answer | None:
         is_skopeos = request.headers.get("user-agent", "").startswith("skopeo/")
-        # skopeo tries to read again by itself, and six failures are more than it takes. Where it fails twice
-        # with the same words, it is not run again: so the upload of its two layers fails once.
-        if not is_skopeos or request.method != method or part not in request.target or len(failed) >= times:
+        # One run of skopeo fails, whose two layers are worked on at a time. Where it fails twice with the same
+        # words, with a registry that answers everybody else, it is not run again.
+        if not is_skopeos or request.method != method or part not in request.target or len(failed) >= 2:
             return None
         failed.append(request)
         return BUSY
@@ -181,7 +172,7 @@ def test_a_table_of_contents_that_is_not_what_its_checksum_says_is_found(
         return Answer(answer.status, body, answer.headers)
 
     proxy.fault = fault
-    run(image, "--verify=structure").failed(6, "table of contents of layer sha256:")
+    run(image, "--verify=structure").failed(6, "table of contents", "layer sha256:")
     assert registry.tags(repository) == []
 
 

@@ -120,7 +120,7 @@ def test_one_answer_that_breaks_pulls_is_forgotten_and_busy_registries_are_asked
 ) -> None:
     answers = iter([Answer(501), error_answer(503, "BUSY", "later"), None])
     answering(lambda _: next(answers, None))
-    assert run(source).succeeded().report["warnings"] == []
+    assert "two ranges" not in " ".join(run(source).succeeded().report["warnings"])
     answering(lambda _: error_answer(503, "BUSY", "later"))
     run(source, "--attempts=2", "--no-reuse").failed(7, "503")
 
