@@ -50,13 +50,14 @@ class Copy:
             except skopeo.SkopeoFailed as error:
                 log.debug("%s", error)
                 self._ask_registry()
-                is_same = str(error) in failed
+                is_same = error.words in failed
                 if is_same or not failed:
                     self.reporter.step("reading the source's layers, for what skopeo may have failed on")
                     check_layers(self.source_client, self.source)
                 # Twice the same words, with a registry that answers well: it would fail a third time.
                 error.temporary = error.temporary and not is_same
-                failed.append(str(error))
+                if error.words:
+                    failed.append(error.words)
                 raise
 
         return retrying(attempts, attempt)

@@ -82,7 +82,14 @@ LayerEvent = LayerProgress | LayerEnd
 
 
 class SkopeoFailed(Unavailable):
-    """skopeo ended with an error. Why is asked of the registry, not of skopeo's words."""
+    """skopeo ended with an error. Why is asked of the registry and of the image, not of skopeo's words.
+
+    `words` are its last ones, empty where it was killed or said nothing.
+    """
+
+    def __init__(self, message: str, *, temporary: bool = False, words: str = "") -> None:
+        super().__init__(message, temporary=temporary)
+        self.words = words
 
 
 def probe(executable: str = "skopeo") -> None:
@@ -194,7 +201,9 @@ def copy(
                 f"{_ending(status)}, and {space.directory.parent} is full: give it more space, "
                 "or name another place in TMPDIR"
             )
-        raise SkopeoFailed(f"{_ending(status)}: {_last_words(words)}", temporary=True)
+        last = _last_words(words)
+        message = f"{_ending(status)}: {last or 'it said nothing'}"
+        raise SkopeoFailed(message, temporary=True, words=last if status > 0 else "")
     try:
         pushed = Digest.parse(_digest_file(space).read_text().strip())
     except (OSError, ValueError):
@@ -307,7 +316,7 @@ def _digest_file(space: Workspace) -> Path:
 
 def _last_words(text: str) -> str:
     # logrus: time="…" level=fatal msg="…"; the last line is the reason.
-    line = text.splitlines()[-1] if text else "it said nothing"
+    line = text.splitlines()[-1] if text else ""
     if found := re.search(r'msg="((?:[^"\\]|\\.)*)"', line):
         line = found[1].replace('\\"', '"')
     # The query of an upload's URL is as good as a credential.

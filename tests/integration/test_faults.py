@@ -68,8 +68,8 @@ def test_a_failure_in_the_middle_of_skopeos_work_is_made_good(
 
     def fault(request: Request) -> Answer | None:
         is_skopeos = request.headers.get("user-agent", "").startswith("skopeo/")
-        # One run of skopeo fails, whose two layers are worked on at a time. Where it fails twice with the same
-        # words, with a registry that answers everybody else, it is not run again.
+        # One run of skopeo fails, whose two layers are worked on at a time. Where it fails twice with the
+        # same words, with a registry that answers everybody else, it is not run again.
         if not is_skopeos or request.method != method or part not in request.target or len(failed) >= 2:
             return None
         failed.append(request)

@@ -92,7 +92,7 @@ def test_a_skopeo_that_fails_twice_with_the_same_words_is_not_started_again(
     registry: BreakingRegistry, starts: Path, waits: list[float]
 ) -> None:
     program = starts.parent / "skopeo"
-    program.write_text(program.read_text().replace("wc -l", "true"))
+    program.write_text(program.read_text().replace("wc -l", "echo the same words as in"))
     with pytest.raises(SkopeoFailed, match="failed with exit status 1"):
         recompress(registry)
     assert len(starts.read_text().splitlines()) == 2
