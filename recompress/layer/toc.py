@@ -46,8 +46,12 @@ _FIELDS: Mapping[str, type] = {
     "chunkType": str,
 }
 _CHUNK_FIELDS = frozenset({"type", "name", "offset", "chunkSize", "chunkOffset", "chunkDigest", "chunkType"})
+# Versions of Python differ in what they take for a time; clients read it as Go's time.RFC3339, which knows no
+# 24:00:00 and no zones of a day and more.
+_HOUR_AND_MINUTE = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _TIME = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})"
+    rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T{_HOUR_AND_MINUTE}:[0-5][0-9])(?:\.([0-9]{{1,9}}))?"
+    rf"(Z|[+-]{_HOUR_AND_MINUTE})"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)

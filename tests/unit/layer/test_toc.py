@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Self
 
 import pytest
 from hypothesis import given
@@ -229,7 +230,10 @@ def test_what_is_no_table_is_refused(raw: bytes, message: str) -> None:
         "2023-02-29T22:13:20Z",
         "2023-11-14T24:13:20Z",
         "2023-11-14T22:13:60Z",
+        "2023-11-14T22:60:20Z",
         "2023-11-14T22:13:20+24:00",
+        "2023-11-14T22:13:20+05:60",
+        "2023-11-14T22:13:20-05:99",
         "2023-11-14T22:13:20Z\n",
         "٢٠٢٣-11-14T22:13:20Z",
         "0000-01-01T00:00:00Z",
@@ -239,6 +243,21 @@ def test_what_is_no_table_is_refused(raw: bytes, message: str) -> None:
 @pytest.mark.parametrize("field", ["modtime", "accesstime", "changetime"])
 def test_what_is_no_time_is_refused(field: str, time: str) -> None:
     assert f"file: {time!r:.100} is not a time" in refused(document({**FILE, field: time}))
+
+
+@pytest.mark.parametrize(
+    "time", ["2023-11-14T24:00:00Z", "2023-11-14T22:13:60Z", "2023-11-14T22:13:20+05:60"]
+)
+def test_what_go_does_not_read_is_no_time_whatever_this_version_of_python_reads(
+    time: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lenient(datetime):
+        @classmethod
+        def fromisoformat(cls, text: str) -> Self:
+            return cls(2023, 11, 15, tzinfo=UTC)
+
+    monkeypatch.setattr("recompress.layer.toc.datetime", Lenient)
+    assert "is not a time" in refused(document({**FILE, "modtime": time}))
 
 
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
