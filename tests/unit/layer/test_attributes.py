@@ -105,6 +105,14 @@ def test_a_mode_changed_in_the_stream_only_is_found() -> None:
     )
 
 
+def test_a_time_beyond_all_calendars_is_named_in_seconds() -> None:
+    layer = Layer.load("pax")
+    layer.replace_header("times", b"mtime=1700000000.123456789", b"mtime=999999999999.0000000")
+    assert refused(layer.pack()).startswith(
+        "times: its modification time is 999999999999 s in the tar stream but 2023-11-14T22:13:20+00:00 and"
+    )
+
+
 @pytest.mark.parametrize(
     "no_time", ["1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "1970-01-01T02:00:00+02:00"]
 )

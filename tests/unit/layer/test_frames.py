@@ -159,6 +159,15 @@ def test_a_blob_takes_empty_chunks_as_nothing() -> None:
     assert blob.finish() == Digest.of(b"abc")
 
 
+def test_a_blob_that_goes_on_behind_its_size_is_refused_in_the_end() -> None:
+    # More than a blob reads ahead.
+    chunk = bytes(1_000_000)
+    blob = Blob([chunk, b"d"], len(chunk))
+    blob.skip(len(blob.peek(len(chunk), len(chunk))))
+    with pytest.raises(VerificationFailed, match="larger than the 1000000 bytes"):
+        blob.finish()
+
+
 def section(data: bytes, length: int) -> bytes:
     return b"".join(decompressed(io.BytesIO(data), length, "the data"))
 

@@ -141,6 +141,12 @@ def test_what_is_no_such_segment_is_refused(line: bytes) -> None:
         tar_split(line + b"\n").expect_segment(b"header")
 
 
+def test_base64_with_bits_that_stand_for_nothing_is_refused() -> None:
+    tar_split(b'{"type":2,"payload":"YWI="}\n').expect_segment(b"ab")
+    with pytest.raises(VerificationFailed, match="a line that is no entry"):
+        tar_split(b'{"type":2,"payload":"YWJ="}\n').expect_segment(b"ab")
+
+
 @pytest.mark.parametrize(
     "entry",
     [
