@@ -4,8 +4,8 @@
 
 It runs in the tests' container (`make differential`). A run that was interrupted goes on where it was. What
 must not be: a twin that is another image than its source to a client; a layer of a real tool, or more than
-one of twenty random ones, that is pulled in full for nothing; and a rule that could be taken out of
-partial.py and this would not find it.
+one of twenty random ones, pulled in full for nothing; and a rule that could be taken out of partial.py
+without that it would be found here.
 """
 
 from __future__ import annotations

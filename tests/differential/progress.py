@@ -18,21 +18,23 @@ class Progress:
     """The results of a run, by batch and by image, in a file that is for this run only."""
 
     file: Path
+    sources: str
     seed: int
     batches: dict[str, dict[str, Result]]
 
     @classmethod
     def of(cls, file: Path, seed: int | None, new_seed: int) -> Progress:
         """That of the run which the file is of, if it is of these rules and tests and of that seed."""
+        sources = _sources()
         if file.exists():
             document = json.loads(file.read_bytes())
-            if document["of"] == _sources() and seed in (None, document["seed"]):
+            if document["sources"] == sources and seed in (None, document["seed"]):
                 batches = {
                     batch: {name: _result(result) for name, result in results.items()}
                     for batch, results in document["batches"].items()
                 }
-                return cls(file, document["seed"], batches)
-        return cls(file, new_seed if seed is None else seed, {})
+                return cls(file, sources, document["seed"], batches)
+        return cls(file, sources, new_seed if seed is None else seed, {})
 
     def is_new(self, batch: str) -> bool:
         """Whether a batch is still to be done."""
@@ -46,7 +48,8 @@ class Progress:
             for batch, results in self.batches.items()
         }
         new = self.file.with_suffix(".new")
-        new.write_text(json.dumps({"of": _sources(), "seed": self.seed, "batches": batches}))
+        document = {"sources": self.sources, "seed": self.seed, "batches": batches}
+        new.write_text(json.dumps(document))
         new.replace(self.file)
 
 
