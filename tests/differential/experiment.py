@@ -12,10 +12,18 @@ from recompress.layer import Layout, Verdict, check_source, judge_tables
 from recompress.manifest import Descriptor
 from recompress.reference import Digest
 from recompress.twin import why_full
-from tests.differential.pulls import BASE, Form, Laboratory, Pulled, Stack, gzip_image, twin_image
+from tests.differential.pulls import (
+    BASE,
+    Form,
+    Laboratory,
+    Pulled,
+    Stack,
+    gzip_image,
+    gzipped,
+    twin_image,
+)
 from tests.differential.trees import differences
 from tests.images import HandmadeImage
-from tests.integration.sources import gzipped
 from tests.tampering import Packed
 
 

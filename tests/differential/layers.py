@@ -145,12 +145,12 @@ class _Ordinary:
                 self.files.append(self.entries[-1])
 
 
-def _odd(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
+def _odd(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:  # noqa: PLR0911 a way each
     """The same with one oddity."""
     at = dice.randrange(len(entries))
     entry, others = entries[at], [*entries[:at], *entries[at + 1 :]]
     to = dice.randint(0, len(others))
-    match dice.choice(("drop", "move", "again", "insert", "insert", "respell", *["change"] * 6)):
+    match dice.choice(("drop", "move", "again", "insert", "link", "link", "respell", *["change"] * 6)):
         case "drop":
             return others or [*entries]
         case "move":
@@ -161,9 +161,10 @@ def _odd(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
             return [*entries[:to], again, *entries[to:]]
         case "insert":
             return [*entries[:to], _any(dice, entries), *entries[to:]]
+        case "link":
+            return [*others[:to], *([] if dice.random() < 0.3 else [entry]), _link(dice, entry), *others[to:]]
         case "respell":
-            odd = dice.choice((b"/%s", b"./%s", b"%s/", b"../%s", b"./../%s", b"a/../%s", b".//%s", b"%s/."))
-            return [*entries[:at], replace(entry, name=odd % entry.name), *entries[at + 1 :]]
+            return [*entries[:at], replace(entry, name=_respelled(dice, entry.name)), *entries[at + 1 :]]
         case _:
             return [*entries[:at], _changed(dice, entry), *entries[at + 1 :]]
 
@@ -181,6 +182,21 @@ def _any(dice: random.Random, entries: Sequence[Entry]) -> Entry:
         dice.choice(list(TYPES)), place(), place(), dice.choice(_MODES), format=dice.choice(FORMATS)
     )
     return _changed(dice, entry)
+
+
+def _link(dice: random.Random, target: Entry) -> Entry:
+    """A hard link to it, or to what it deletes, as it should be or not quite."""
+    name = target.name.replace(b".wh.", b"") if dice.random() < 0.5 else target.name
+    if dice.random() < 0.3:
+        name = _respelled(dice, name)
+    link = replace(target, kind="hardlink", name=b"link", link=name, content=b"", size=None)
+    return replace(_changed(dice, link), kind="hardlink") if dice.random() < 0.6 else link
+
+
+def _respelled(dice: random.Random, name: bytes) -> bytes:
+    """Another name for the same path."""
+    forms = (b"/%s", b"./%s", b"%s/", b"../%s", b"./../%s", b"a/../%s", b".//%s", b"%s/.")
+    return dice.choice(forms) % name
 
 
 def _deleted(name: bytes) -> bytes:
@@ -207,6 +223,8 @@ def _changed(dice: random.Random, entry: Entry) -> Entry:
     }
     field = dice.choice((*values, "kind", "xattrs", "xattrs"))
     changed = replace(entry, **{field: values[field]()})
+    if field == "kind":
+        changed = replace(changed, device=dice.choice(_DEVICES))
     # Content that is not there, or that only its header does not know of, would make it no tar stream.
     return replace(changed, size=None) if changed.kind == "reg" else replace(changed, content=b"")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +24,6 @@ from tests.images import HandmadeImage
 from tests.integration import sources
 from tests.integration.clients import Ended, Podman, command
 from tests.integration.registries import Registry
-from tests.integration.sources import gzipped
 from tests.tampering import Packed
 
 REPOSITORY = "differential/layers"
@@ -130,6 +131,13 @@ class Laboratory:
                 stack: found.get(str(image.digest)) or Pulled((), (), _error(ended.err, image.digest))
                 for stack, image in pushed.items()
             }
+
+
+@lru_cache(1000)
+def gzipped(layer: bytes) -> sources.Layer:
+    """The descriptor and the blob of a layer as the gzip image has it."""
+    blob = gzip.compress(layer, 1, mtime=0)
+    return images.descriptor(MediaType.OCI_LAYER_GZIP, blob), blob
 
 
 def gzip_image(stack: Stack) -> HandmadeImage:

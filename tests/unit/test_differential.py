@@ -1,0 +1,154 @@
+"""The parts of `make differential` that need no client: what it makes, compares, makes smaller and keeps."""
+
+from __future__ import annotations
+
+import io
+import stat
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recompress.layer.tarstream import TarStream
+from tests.differential import mutants
+from tests.differential.entries import FORMATS, Entry, Layer, stream
+from tests.differential.experiment import Result
+from tests.differential.layers import random_images
+from tests.differential.mutants import by_rules, missed
+from tests.differential.progress import Progress
+from tests.differential.report import Count
+from tests.differential.shrinking import shrink
+from tests.differential.trees import Node, Tree, differences
+
+DIRECTORY = Node(stat.S_IFDIR | 0o755, (0, 0), 0, "", None, {}, frozenset({b"a"}))
+FILE = Node(stat.S_IFREG | 0o644, (0, 0), 1, "digest", 5, {"user.a": b"1"}, frozenset({b"a", b"b"}))
+LINK = Node(stat.S_IFLNK | 0o777, (0, 0), 0, "target", None, {}, frozenset({b"a/l"}))
+DEVICE = Node(stat.S_IFCHR | 0o600, (0, 0), 0, "1:3", None, {}, frozenset({b"a"}))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_entries_are_read_as_they_were_written(format: str) -> None:
+    entries = [
+        Entry("dir", b"d/", mode=0o1777, uid=5, gid=6, format=format),
+        Entry("reg", b"d/f", mode=0o600, content=b"content", format=format),
+        Entry("hardlink", b"d/h", b"d/f", format=format),
+        Entry("symlink", b"s", b"d/f", format=format),
+        Entry("fifo", b"p", format=format),
+        Entry("reg", b"n" * 150, xattrs=((b"user.a", b"\0\n"),), uid=2**32, mtime=-1, format=format),
+    ]
+    source = io.BytesIO(stream(entries))
+    tar = TarStream(type("Source", (), {"read_exactly": staticmethod(source.read)})())
+    for entry in entries:
+        header = tar.next_header()
+        assert header is not None
+        seconds = entry.mtime if format != "gnu" else entry.mtime // 10**9 * 10**9
+        assert (header.type, header.name, header.link_name) == (entry.kind, entry.name, entry.link)
+        assert (header.mode, header.uid, header.gid) == (entry.mode, entry.uid, entry.gid)
+        assert (header.size, header.mtime) == (len(entry.content), seconds)
+        assert header.xattrs == dict(entry.xattrs)
+        source.read(header.size)
+    assert tar.next_header() is None
+
+
+def test_python_reads_what_is_written() -> None:
+    content = stream([Entry("reg", b"a", content=b"abc"), Entry("reg", b"b", content=bytes(512))])
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        assert [(member.name, member.size) for member in archive] == [("a", 3), ("b", 512)]
+
+
+def test_the_same_seed_gives_the_same_images_and_another_one_others() -> None:
+    images = random_images("1", 30)
+    assert images == random_images("1", 30)
+    assert images != random_images("2", 30)
+    layers = [layer.stream for image in images for layer in image]
+    assert len(layers) == len(set(layers)) == 30
+
+
+def test_a_difference_in_any_field_is_found() -> None:
+    others: dict[str, Any] = {
+        "mode": stat.S_IFREG | 0o600,
+        "owner": (1, 0),
+        "size": 2,
+        "content": "another",
+        "mtime": 6,
+        "xattrs": {},
+        "names": frozenset({b"a"}),
+    }
+    assert set(others) == set(Node.__slots__)
+    for field, value in others.items():
+        (line,) = differences({b"a": FILE}, {b"a": replace(FILE, **{field: value})})
+        assert line.startswith(f"/a ({field}): ")
+    assert len(differences({b"a": FILE}, {})) == len(differences({}, {b"a": FILE})) == 1
+    assert differences({b"a": FILE}, {b"a": FILE}) == []
+
+
+STICKY = replace(DIRECTORY, mode=stat.S_IFDIR | 0o1777)
+SOMEBODYS = replace(LINK, owner=(1, 1))
+DELETED = replace(DEVICE, content="0:0")
+
+
+@pytest.mark.parametrize(
+    ("full", "partial", "are_equal"),
+    [
+        ({b"": DIRECTORY}, {b"": replace(DIRECTORY, mode=stat.S_IFDIR | 0o555)}, True),
+        ({b"": DIRECTORY}, {b"": replace(DIRECTORY, mode=stat.S_IFDIR | 0o700)}, False),
+        ({b"a": DIRECTORY, b"a/l": SOMEBODYS}, {b"a": DIRECTORY, b"a/l": LINK}, True),
+        ({b"a": STICKY, b"a/l": SOMEBODYS}, {b"a": STICKY, b"a/l": LINK}, False),
+        ({b"dev/null": DEVICE}, {}, True),
+        ({b"etc/null": DEVICE}, {}, False),
+        ({b"dev/null": DELETED}, {}, False),
+        ({b"dev/null": replace(DELETED, mode=stat.S_IFBLK)}, {}, True),
+    ],
+)
+def test_the_documented_exceptions_are_no_differences_and_nothing_else_is(
+    full: Tree, partial: Tree, are_equal: bool
+) -> None:
+    assert (differences(full, partial) == []) is are_equal
+
+
+def test_the_smallest_image_that_is_wrong_in_the_same_way_is_found() -> None:
+    def is_wrong(image: tuple[Layer, ...]) -> bool:
+        return any(entry.kind == "fifo" for layer in image for entry in layer.entries)
+
+    large = (
+        Layer((Entry("dir", b"etc"), Entry("reg", b"a", content=b"content"))),
+        Layer(
+            (Entry("reg", b"b", uid=5), Entry("fifo", b"p", mode=0, uid=5, format="gnu"), Entry("reg", b"c"))
+        ),
+    )
+    assert shrink(large, is_wrong) == (Layer((Entry("fifo", b"p"),)),)
+
+
+def test_each_rule_can_be_taken_out_and_only_a_layer_that_shows_it_says_so() -> None:
+    pipe = stream([Entry("fifo", b"p")])
+    without = [mutant for mutant in mutants.mutants() if by_rules(pipe, mutant.rules).why_full is None]
+    assert any("_fifo" in mutant.rule for mutant in without)
+    everything = {mutant.rule for mutant in mutants.mutants()}
+    assert len(everything) > 30
+    shown = Result(1, ("it is a FIFO",), ("it differs",))
+    assert everything - set(missed([((pipe,), shown)])) == {mutant.rule for mutant in without}
+    assert set(missed([((pipe,), replace(shown, difference=(None,)))])) == everything
+
+
+def test_layers_are_counted_by_what_came_of_them() -> None:
+    results = [
+        Result(3, (None, "a reason", "a reason"), (None, "it differs", None)),
+        Result(2, (None, None), (None, None), wrong="it differs"),
+        Result(1, incomparable="no twin"),
+    ]
+    assert Count.of(results) == Count(6, partially=1, in_full=1, for_nothing=1, incomparable=1, wrong=2)
+
+
+def test_a_run_that_was_interrupted_goes_on_and_one_of_other_code_does_not(tmp_path: Path) -> None:
+    file = tmp_path / "progress.json"
+    result = Result(2, (None, "a reason"), (None, "it differs"))
+    started = Progress.of(file, None, 7)
+    assert started.is_new("batch")
+    started.add("batch", {"image": result})
+    goes_on = Progress.of(file, None, 8)
+    assert (goes_on.seed, goes_on.batches) == (7, {"batch": {"image": result}})
+    assert Progress.of(file, 9, 8).batches == {}
+    file.write_text(file.read_text().replace(started.sources, "other code"))
+    assert Progress.of(file, None, 8).batches == {}
