@@ -137,12 +137,13 @@ class _Run:
         """Make the twin; leave a source alone that is one, or that can have none and may be kept."""
         try:
             plan.check_possible(self.source)
-            known = self._own_layers() if self.source.manifest.is_zstd else {}
-            verdicts = [known[diff_id].verdict for diff_id, _ in self.source.layers if diff_id in known]
-            layers = self.source.manifest.layers
-            if len(verdicts) == len(layers) and not verify.wrongly_annotated(layers, verdicts):
-                return self._leave(verdicts)
-            return self._recompress(known)
+            own = self._own_layers() if self.source.manifest.is_zstd else None
+            if own is None:
+                return self._recompress({})
+            verdicts = [own[diff_id].verdict for diff_id, _ in self.source.layers]
+            if verify.wrongly_annotated(self.source.manifest.layers, verdicts):
+                return self._recompress(own)
+            return self._leave(verdicts)
         except Unsupported as error:
             if not self.options.keep_impossible:
                 raise
@@ -167,14 +168,14 @@ class _Run:
         layers = self._layers(source, (None,) * len(source.manifest.layers), {}, {})
         return _Done(Results(client.repository, tag, digest, oci_twin), layers, reason)
 
-    def _own_layers(self) -> dict[Digest, _Known]:
-        """The layers of a source that is zstd, judged; none of them where one is plain zstd."""
+    def _own_layers(self) -> dict[Digest, _Known] | None:
+        """The layers of a source that is zstd, judged; None where one of them is plain zstd."""
         source, client = self.source, self.source_client
         found: dict[Digest, Offer] = {}
         for diff_id, layer in source.layers:
             layout = layout_of(client, layer)
             if layout is None:
-                return {}
+                return None
             full = with_annotations(layer, layout)
             found[diff_id] = Offer(diff_id, full, client.repository, str(source.reference))
         known = {}
