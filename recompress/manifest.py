@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from recompress import gojson, structs
-from recompress.errors import Unsupported, VerificationFailed
+from recompress.errors import Unsupported, VerificationFailed, about
 from recompress.reference import Digest
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
@@ -249,10 +249,8 @@ def parse_config(content: bytes) -> Config:
     document = gojson.parse(content, structs.CONFIG, "config")
     if not document.keys() >= {"os", "architecture", "rootfs"}:
         raise Unsupported("its config is not an image config (os, architecture or rootfs is missing)")
-    try:
+    with about("its config has a bad diff_id", ValueError, Unsupported):
         diff_ids = tuple(map(Digest.parse, document["rootfs"].get("diff_ids", [])))
-    except ValueError as error:
-        raise Unsupported(f"its config has a bad diff_id: {error}") from None
     settings = document.get("config", {})
     # The fields of Docker's config that the OCI specification has no word for. skopeo drops them
     # when it converts, and podman ignores Healthcheck in any manifest of an OCI type.
@@ -296,10 +294,8 @@ def _descriptor(fields: Mapping[str, Any]) -> Descriptor:
     size = fields.get("size")
     if size is None or size < 0:
         raise Unsupported(f"its manifest has a descriptor with the size {size}")
-    try:
+    with about("its manifest has a descriptor with a bad digest", ValueError, Unsupported):
         digest = Digest.parse(fields.get("digest"))
-    except ValueError as error:
-        raise Unsupported(f"its manifest has a descriptor with a bad digest: {error}") from None
     platform = fields.get("platform", {})
     return Descriptor(
         fields["mediaType"],

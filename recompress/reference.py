@@ -12,7 +12,7 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 
-from recompress.errors import UsageError
+from recompress.errors import UsageError, about
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _DOMAIN_NAME = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
@@ -78,10 +78,8 @@ class Reference:
         name, at, digest_text = text.partition("@")
         digest: Digest | None = None
         if at:
-            try:
+            with about(repr(text), ValueError, UsageError):
                 digest = Digest.parse(digest_text)
-            except ValueError as error:
-                raise UsageError(f"{text!r}: {error}") from None
         registry, slash, rest = name.partition("/")
         if not slash or not _looks_like_registry(registry):
             raise UsageError(

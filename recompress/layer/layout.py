@@ -20,7 +20,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recompress.errors import VerificationFailed
+from recompress.errors import VerificationFailed, about
 from recompress.manifest import ESTARGZ_TOC, TARSPLIT_POSITION, TOC_CHECKSUM, TOC_POSITION, Descriptor
 from recompress.reference import Digest
 
@@ -77,10 +77,8 @@ class Layout:
         if ESTARGZ_TOC in annotations:
             # toc.GetTOCDigest refuses this too: two readers could believe two tables.
             raise VerificationFailed("it has the tables of contents of both zstd:chunked and eStargz")
-        try:
+        with about(f"annotation {TOC_CHECKSUM}", ValueError, VerificationFailed):
             checksum = Digest.parse(annotations.get(TOC_CHECKSUM))
-        except ValueError as error:
-            raise VerificationFailed(f"annotation {TOC_CHECKSUM}: {error}") from None
         *toc, toc_type = _numbers(annotations.get(TOC_POSITION), _TOC_POSITION, TOC_POSITION)
         if toc_type != _TOC_TYPE_CRFS:
             raise VerificationFailed(f"annotation {TOC_POSITION}: the type of the table is {toc_type}, not 1")

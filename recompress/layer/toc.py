@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from recompress.errors import VerificationFailed
+from recompress.errors import VerificationFailed, about
 from recompress.printable import printable
 from recompress.reference import Digest
 from recompress.strictjson import Stream
@@ -110,11 +110,9 @@ class Toc:
     @property
     def tar_split_digest(self) -> Digest:
         """The digest of the compressed tar-split data, once there are no more entries."""
-        try:
+        # Clients pull a layer without one in full (makeZstdChunkedDiffer), so it is no twin to publish.
+        with about(f"{_WHAT}: tarSplitDigest", ValueError, VerificationFailed):
             return Digest.parse(self._top.get("tarSplitDigest"))
-        except ValueError as error:
-            # Clients pull a layer without one in full (makeZstdChunkedDiffer), so it is no twin to publish.
-            raise VerificationFailed(f"{_WHAT}: tarSplitDigest: {error}") from None
 
     def _read(self, stream: Stream) -> Iterator[TocEntry]:
         stream.expect("{")
