@@ -188,6 +188,12 @@ def compress(content: bytes) -> bytes:
     return zstd.compress(content)
 
 
+def small_window(content: bytes) -> bytes:
+    """Compress with the smallest window, so that longer content is walked for matches beyond it."""
+    options: dict[int, int] = {int(zstd.CompressionParameter.window_log): 10}
+    return zstd.compress(content, options=options)
+
+
 def decompress(frame: bytes) -> bytes:
     return zstd.decompress(frame)
 

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from recompress.errors import VerificationFailed
 from recompress.layer.compat import zstd
+from recompress.layer.sequences import LARGEST_HEADER, SMALLEST_FRAME, Walk, frame_header
 from recompress.reference import Digest
 
 PIECE = 1024 * 1024
@@ -20,10 +21,6 @@ PIECE = 1024 * 1024
 
 _FRAME_MAGIC = b"\x28\xb5\x2f\xfd"
 _READ_AHEAD = 256 * 1024
-
-# Memory is what a window costs. Frames of klauspost/compress, the compressor in skopeo, have windows of up to
-# 8 MiB (32 MiB in old releases), and RFC 8878 recommends 8 MiB as the least that a decoder supports.
-_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 25}
 
 
 class Blob:
@@ -96,7 +93,10 @@ class Frames:
         self._end = end
         self._limit = limit
         self._decompressor: zstd.ZstdDecompressor | None = None
+        self._walk: Walk | None = None
         self._frame_offset = 0
+        self._frame_start = 0
+        self._frame_content: int | None = None
         self._piece = b""
         self._at = 0
         self._sha256 = hashlib.sha256()
@@ -114,23 +114,17 @@ class Frames:
         """
         # The checksum at the end of a frame can be unread when its last byte has been read.
         while self._at == len(self._piece):
-            if self._decompressor is not None:
-                self._continue(self._decompressor)
-            elif self._blob.offset < min(at_least, self._end):
-                self._open()
-            else:
+            if self._decompressor is None and self._blob.offset >= min(at_least, self._end):
                 return self._blob.offset
+            self._advance()
         return None
 
     def read(self, limit: int) -> bytes:
         """The next bytes, at most `limit`, of one frame; none only at the end of the last frame."""
         while self._at == len(self._piece):
-            if self._decompressor is not None:
-                self._continue(self._decompressor)
-            elif self._blob.offset == self._end:
+            if self._decompressor is None and self._blob.offset == self._end:
                 return b""
-            else:
-                self._open()
+            self._advance()
         at = self._at
         piece = self._piece
         if at == 0 and len(piece) <= limit:
@@ -152,36 +146,67 @@ class Frames:
             missing -= len(data)
         return b"".join(parts)
 
-    def _open(self) -> None:
-        self._frame_offset = self._blob.offset
-        data = self._blob.peek(_READ_AHEAD, self._end)
-        if data[:4] != _FRAME_MAGIC:
-            raise VerificationFailed(f"there is no zstd frame at offset {self._frame_offset}")
-        # Handing over the bytes of one frame alone saves copying back what belongs to the next ones.
-        self._decompress(zstd.ZstdDecompressor(options=_OPTIONS), data[: _frame_size(data)])
-
-    def _continue(self, decompressor: zstd.ZstdDecompressor) -> None:
-        data = self._blob.peek(1, self._end) if decompressor.needs_input else memoryview(b"")
-        if decompressor.needs_input and not data:
-            raise VerificationFailed(f"the zstd frame at offset {self._frame_offset} has no end")
-        self._decompress(decompressor, data)
-
-    def _decompress(self, decompressor: zstd.ZstdDecompressor, data: memoryview) -> None:
-        """Decompress one piece of the open frame, which may be empty."""
+    def _advance(self) -> None:
+        """Decompress the next piece, which may be empty, of the open frame or else of the next one."""
         try:
-            piece = decompressor.decompress(data, PIECE)
+            if self._decompressor is None:
+                self._open()
+            else:
+                self._continue(self._decompressor)
         except zstd.ZstdError as error:
             raise VerificationFailed(
                 f"the zstd frame at offset {self._frame_offset} cannot be read: {error}"
             ) from None
-        self._blob.skip(len(data) - len(decompressor.unused_data))
-        self._decompressor = None if decompressor.eof else decompressor
+
+    def _open(self) -> None:
+        self._frame_offset = self._blob.offset
+        self._frame_start = self.decompressed
+        data = self._blob.peek(_READ_AHEAD, self._end)
+        start = bytes(data[:LARGEST_HEADER])
+        if not start.startswith(_FRAME_MAGIC):
+            raise VerificationFailed(f"there is no zstd frame at offset {self._frame_offset}")
+        if len(start) < SMALLEST_FRAME:
+            raise self._no_end()
+        header_length, window, self._frame_content = frame_header(start)
+        self._walk = None
+        # Handing over the bytes of one frame alone saves copying back what belongs to the next ones.
+        data = data[: _frame_size(data)]
+        decompressor = zstd.ZstdDecompressor()
+        piece = decompressor.decompress(data, PIECE)
+        if not decompressor.eof or len(piece) > window:
+            self._walk = Walk(header_length, window)
+        self._take(decompressor, data, piece)
+
+    def _continue(self, decompressor: zstd.ZstdDecompressor) -> None:
+        data = self._blob.peek(1, self._end) if decompressor.needs_input else memoryview(b"")
+        if decompressor.needs_input and not data:
+            raise self._no_end()
+        self._take(decompressor, data, decompressor.decompress(data, PIECE))
+
+    def _take(self, decompressor: zstd.ZstdDecompressor, data: memoryview, piece: bytes) -> None:
+        """Take what was decompressed of `data`, and see whether the frame ends there."""
+        used = len(data) - len(decompressor.unused_data)
+        if self._walk is not None:
+            self._walk.feed(data[:used])
+        self._blob.skip(used)
+        self._decompressor = decompressor
         self._piece = piece
         self._at = 0
         self._sha256.update(piece)
         self.decompressed += len(piece)
         if self.decompressed > self._limit:
             raise VerificationFailed(f"it decompresses to more than the allowed {self._limit} bytes")
+        if decompressor.eof:
+            self._close()
+
+    def _close(self) -> None:
+        self._decompressor = None
+        content = self.decompressed - self._frame_start
+        if self._frame_content not in (None, content):
+            raise zstd.ZstdError(f"it has {content} bytes, but its header says {self._frame_content}")
+
+    def _no_end(self) -> VerificationFailed:
+        return VerificationFailed(f"the zstd frame at offset {self._frame_offset} has no end")
 
 
 def decompressed(compressed: BinaryIO, length: int, what: str) -> Iterator[bytes]:
@@ -191,26 +216,35 @@ def decompressed(compressed: BinaryIO, length: int, what: str) -> Iterator[bytes
     behind the frame, and for what is no zstd frame.
     """
     compressed.seek(0)
-    if compressed.read(len(_FRAME_MAGIC)) != _FRAME_MAGIC:
-        raise VerificationFailed(f"{what} is no zstd frame")
+    start = compressed.read(LARGEST_HEADER)
     compressed.seek(0)
-    decompressor = zstd.ZstdDecompressor(options=_OPTIONS)
+    if not start.startswith(_FRAME_MAGIC):
+        raise VerificationFailed(f"{what} is no zstd frame")
+    if len(start) < SMALLEST_FRAME:
+        raise VerificationFailed(f"{what} is cut short")
     left = length
-    while not decompressor.eof:
-        data = compressed.read(_READ_AHEAD) if decompressor.needs_input else b""
-        if decompressor.needs_input and not data:
-            raise VerificationFailed(f"{what} is cut short")
-        try:
+    try:
+        header_length, window, content = frame_header(start)
+        walk = Walk(header_length, window) if length > window else None
+        decompressor = zstd.ZstdDecompressor()
+        while not decompressor.eof:
+            data = compressed.read(_READ_AHEAD) if decompressor.needs_input else b""
+            if decompressor.needs_input and not data:
+                raise VerificationFailed(f"{what} is cut short")
             piece = decompressor.decompress(data, _READ_AHEAD)
-        except zstd.ZstdError as error:
-            raise VerificationFailed(f"{what} cannot be decompressed: {error}") from None
-        left -= len(piece)
-        if left < 0:
-            raise VerificationFailed(f"{what} is larger than the {length} bytes its annotation says")
-        if piece:
-            yield piece
+            left -= len(piece)
+            if left < 0:
+                raise VerificationFailed(f"{what} is larger than the {length} bytes its annotation says")
+            if walk is not None:
+                walk.feed(data)
+            if piece:
+                yield piece
+    except zstd.ZstdError as error:
+        raise VerificationFailed(f"{what} cannot be decompressed: {error}") from None
     if left:
         raise VerificationFailed(f"{what} is {length - left} bytes, but its annotation says {length}")
+    if content not in (None, length):
+        raise VerificationFailed(f"{what} is {length} bytes, but the header of its frame says {content}")
     if decompressor.unused_data or compressed.read(1):
         raise VerificationFailed(f"{what} is followed by something that does not belong to it")
 

@@ -23,7 +23,7 @@ from recompress.layer.toc import Toc
 from recompress.manifest import Descriptor, Index, MediaType, normalised, parse_config, parse_manifest
 from recompress.reference import Digest
 from tests import images
-from tests.tampering import Layer, assemble, compress, decompress, dumps
+from tests.tampering import Layer, assemble, compress, decompress, dumps, small_window
 
 LIMIT = 4 * PIECE
 LAYERS = ("kinds", "pax", "gnu", "old", "chunks", "trailing", "empty", "half-end")
@@ -171,8 +171,8 @@ def seeds(name: str) -> Iterator[bytes]:
         yield {
             "toc": real.table,
             "tar_split": real.lines,
-            "frames": b"".join(map(compress, real.frames)),
-            "section": len(real.lines).to_bytes(4, "little") + compress(real.lines),
+            "frames": b"".join(map(compress, real.frames)) + small_window(joined),
+            "section": len(real.lines).to_bytes(4, "little") + small_window(real.lines),
             "tar": joined,
             "source": (gzip.compress(joined, mtime=0), compress(joined), joined)[number % 3],
             "layer": bytes([number]) + real.table,
