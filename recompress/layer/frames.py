@@ -22,6 +22,10 @@ PIECE = 1024 * 1024
 _FRAME_MAGIC = b"\x28\xb5\x2f\xfd"
 _READ_AHEAD = 256 * 1024
 
+# Compressors put an empty frame behind a file that ends where a chunk does, and another one if the archive
+# ends there too, without an end marker. A blob full of them would take hours to read.
+_MOST_EMPTY_IN_A_ROW = 2
+
 
 class Blob:
     """The compressed bytes of a layer in the order they arrive, counted and hashed.
@@ -97,6 +101,7 @@ class Frames:
         self._frame_offset = 0
         self._frame_start = 0
         self._frame_content: int | None = None
+        self._empty_in_a_row = 0
         self._piece = b""
         self._at = 0
         self._sha256 = hashlib.sha256()
@@ -204,6 +209,12 @@ class Frames:
         content = self.decompressed - self._frame_start
         if self._frame_content not in (None, content):
             raise zstd.ZstdError(f"it has {content} bytes, but its header says {self._frame_content}")
+        self._empty_in_a_row = 0 if content else self._empty_in_a_row + 1
+        if self._empty_in_a_row > _MOST_EMPTY_IN_A_ROW:
+            raise VerificationFailed(
+                f"the zstd frame at offset {self._frame_offset} is empty, like the {_MOST_EMPTY_IN_A_ROW} "
+                "before it: no tool puts so many in a row"
+            )
 
     def _no_end(self) -> VerificationFailed:
         return VerificationFailed(f"the zstd frame at offset {self._frame_offset} has no end")

@@ -29,7 +29,11 @@ def read_all(reader: Frames) -> bytes:
     return b"".join(parts)
 
 
-@given(st.lists(st.binary(max_size=3000)), st.integers(1, 5000))
+def few_are_empty(contents: list[bytes]) -> bool:
+    return not any(contents[at : at + 3] == [b""] * 3 for at in range(len(contents)))
+
+
+@given(st.lists(st.binary(max_size=3000)).filter(few_are_empty), st.integers(1, 5000))
 def test_the_stream_is_what_all_frames_hold(contents: list[bytes], chunk: int) -> None:
     data = b"".join(zstd.compress(content) for content in contents)
     reader = frames(data, chunk=chunk)
@@ -57,7 +61,7 @@ def test_no_read_goes_beyond_a_frame_and_its_end_is_known(contents: list[bytes],
     assert reader.frame_offset() == offset
 
 
-@given(st.lists(st.binary(max_size=40)), st.lists(st.integers(1, 60)))
+@given(st.lists(st.binary(max_size=40)).filter(few_are_empty), st.lists(st.integers(1, 60)))
 def test_reading_exactly_crosses_frames(contents: list[bytes], counts: list[int]) -> None:
     stream = io.BytesIO(b"".join(contents))
     reader = frames(b"".join(zstd.compress(content) for content in contents))
@@ -137,6 +141,22 @@ def test_a_wrong_checksum_of_a_frame_is_refused() -> None:
     reader = frames(bytes(data))
     with pytest.raises(VerificationFailed, match="cannot be read"):
         read_all(reader)
+
+
+@pytest.mark.parametrize("behind", [b"", b"more"])
+def test_two_empty_frames_in_a_row_are_read_and_no_third_one(behind: bytes) -> None:
+    empty, more = zstd.compress(b""), zstd.compress(behind)
+    two = zstd.compress(b"x") + 2 * empty
+    assert read_all(frames(two)) == b"x"
+    assert read_all(frames(2 * two + zstd.compress(b"y"))) == b"xxy"
+    data = two + empty + more
+    message = f"the zstd frame at offset {len(two)} is empty, like the 2 before it"
+    with pytest.raises(VerificationFailed, match=message):
+        read_all(frames(data))
+    reader = frames(data)
+    reader.read_exactly(1)
+    with pytest.raises(VerificationFailed, match=message):
+        reader.frame_offset(len(data))
 
 
 def test_a_blob_gives_no_byte_beyond_the_end_it_was_asked_for() -> None:

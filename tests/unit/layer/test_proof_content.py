@@ -148,6 +148,15 @@ def test_an_empty_frame_behind_a_content_is_as_good_as_none() -> None:
     layer.pack().prove()
 
 
+def test_an_archive_without_an_end_marker_may_end_in_two_empty_frames_and_no_more() -> None:
+    """Where a file ends with a hole and the archive with that file, skopeo writes two."""
+    layer = Layer.load("no-end")
+    layer.frames += [b"", b""]
+    layer.pack().prove()
+    layer.frames.append(b"")
+    assert "is empty, like the 2 before it" in refused(layer.pack())
+
+
 def test_a_frame_behind_a_content_with_anything_in_it_is_found() -> None:
     layer = Layer.load("chunks")
     name = next(entry["name"] for entry in layer.toc["entries"] if entry.get("endOffset"))
