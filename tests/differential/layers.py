@@ -98,6 +98,7 @@ class _Ordinary:
         self.entries: list[Entry] = []
         self.directories = [b""]
         self.files: list[Entry] = []
+        self.links: list[Entry] = []
 
     def make(self) -> list[Entry]:
         """The entries."""
@@ -128,9 +129,13 @@ class _Ordinary:
                 self._add(Entry("dir", name + self.slash, b"", mode, uid, gid))
             case "symlink":
                 self._add(Entry("symlink", name, _path(dice), 0o777, uid, gid))
+                self.links.append(self.entries[-1])
             case "hardlink" if self.files:
-                target = dice.choice(self.files)
-                self._add(replace(target, kind="hardlink", name=name, link=target.name, content=b""))
+                target = dice.choice([*self.files, *self.files, *self.links])
+                # GNU tar says the attributes of a file only once.
+                xattrs = () if dice.random() < 0.3 else target.xattrs
+                link = replace(target, kind="hardlink", name=name, link=target.name, xattrs=xattrs)
+                self._add(replace(link, content=b""))
             case "gone":
                 self._add(Entry("reg", self.prefix + directory + b".wh.x", b"", 0, uid, gid))
             case "opaque" if directory:
@@ -150,23 +155,23 @@ def _odd(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:  # noqa:
     at = dice.randrange(len(entries))
     entry, others = entries[at], [*entries[:at], *entries[at + 1 :]]
     to = dice.randint(0, len(others))
-    match dice.choice(("drop", "move", "again", "insert", "link", "link", "respell", *["change"] * 6)):
-        case "drop":
-            return others or [*entries]
+    match dice.choice(("drop", "move", "again", "insert", *["link"] * 3, "respell", *["change"] * 6)):
+        case "drop" if others:
+            return others
         case "move":
             return [*others[:to], entry, *others[to:]]
         case "again":
             # skopeo refuses layers with the same name twice, but not if it is spelled in another way.
-            again = replace(_changed(dice, entry), name=dice.choice((b"/%s", b"../%s", b"%s")) % entry.name)
-            return [*entries[:to], again, *entries[to:]]
+            new = replace(_changed(dice, entry), name=dice.choice((b"/%s", b"../%s", b"%s")) % entry.name)
         case "insert":
-            return [*entries[:to], _any(dice, entries), *entries[to:]]
+            new = _any(dice, entries)
         case "link":
-            return [*others[:to], *([] if dice.random() < 0.3 else [entry]), _link(dice, entry), *others[to:]]
+            new, to = _link(dice, entry, entries), dice.choice((len(entries), len(entries), to))
         case "respell":
             return [*entries[:at], replace(entry, name=_respelled(dice, entry.name)), *entries[at + 1 :]]
         case _:
             return [*entries[:at], _changed(dice, entry), *entries[at + 1 :]]
+    return [*entries[:to], new, *entries[to:]]
 
 
 def _any(dice: random.Random, entries: Sequence[Entry]) -> Entry:
@@ -176,7 +181,9 @@ def _any(dice: random.Random, entries: Sequence[Entry]) -> Entry:
         if dice.random() < 0.4:
             return _path(dice)
         known = dice.choice(entries).name
-        return dice.choice((known, known.rstrip(b"/") + b"/" + dice.choice(_NAMES), _deleted(known)))
+        below = known.rstrip(b"/") + b"/"
+        nothing = dice.choice((b".wh.", b".wh..", b".wh..."))
+        return dice.choice((known, below + dice.choice(_NAMES), below + nothing, _deleted(known)))
 
     entry = Entry(
         dice.choice(list(TYPES)), place(), place(), dice.choice(_MODES), format=dice.choice(FORMATS)
@@ -184,13 +191,15 @@ def _any(dice: random.Random, entries: Sequence[Entry]) -> Entry:
     return _changed(dice, entry)
 
 
-def _link(dice: random.Random, target: Entry) -> Entry:
+def _link(dice: random.Random, target: Entry, entries: Sequence[Entry]) -> Entry:
     """A hard link to it, or to what it deletes, as it should be or not quite."""
-    name = target.name.replace(b".wh.", b"") if dice.random() < 0.5 else target.name
+    directories = [b"", *(entry.name.rstrip(b"/") + b"/" for entry in entries if entry.kind == "dir")]
+    to = target.name.replace(b".wh.", b"") if dice.random() < 0.5 else target.name
     if dice.random() < 0.3:
-        name = _respelled(dice, name)
-    link = replace(target, kind="hardlink", name=b"link", link=name, content=b"", size=None)
-    return replace(_changed(dice, link), kind="hardlink") if dice.random() < 0.6 else link
+        to = _respelled(dice, to)
+    name = dice.choice(directories) + b"link"
+    link = replace(target, kind="hardlink", name=name, link=to, content=b"", size=None)
+    return replace(_changed(dice, link), kind="hardlink") if dice.random() < 0.7 else link
 
 
 def _respelled(dice: random.Random, name: bytes) -> bytes:
@@ -236,7 +245,7 @@ def _path(dice: random.Random) -> bytes:
 
 
 def _some_xattrs(dice: random.Random) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple(dict(dice.choice(_XATTRS) for _ in range(dice.choice((1, 1, 2)))).items())
+    return tuple(dict(dice.choice(_XATTRS) for _ in range(dice.choice((0, 1, 1, 2)))).items())
 
 
 def _content(dice: random.Random) -> bytes:
