@@ -65,6 +65,8 @@ class PartialPull:
         # one, too.
         self._parent = self._prefix = b""
         self._spelled: bytes | None = None
+        # Whether that directory is not in the layer before it.
+        self._is_early = False
         self._missing: dict[bytes, bytes] = {}
         self._foreign_links: dict[bytes, bytes] = {}
         self._capabilities: dict[bytes, bytes] = {}
@@ -133,7 +135,8 @@ class PartialPull:
         """The directory of an entry has to be one in this layer, before or after it."""
         self._parent = parent = path.rpartition(b"/")[0]
         self._prefix = parent + b"/" if parent else b""
-        if parent in self._directories or parent in self._missing:
+        self._is_early = parent not in self._directories
+        if not self._is_early or parent in self._missing:
             return None
         return _remember(self._missing, parent, name)
 
@@ -162,6 +165,12 @@ class PartialPull:
         return None
 
     def _file(self, header: TarHeader, path: bytes) -> str | None:
+        if self._is_early and header.size:
+            # What a client has of its content in another layer it copies while it makes directories, in other
+            # threads, and where both make the same one, the pull fails (findAndCopyFile).
+            return (
+                f"its directory {printable(self._parent)} is not in the layer before it, and it has content"
+            )
         if not 0 <= header.mtime <= _LATEST_TIME:
             # A full pull sets 1970 in its place (system.Chtimes).
             return "its modification time is before 1970 or after 2262"

@@ -111,7 +111,7 @@ class _Ordinary:
             if path not in taken:
                 taken.add(path)
                 self._one(directory, path)
-        if self.dice.random() < 0.2:
+        if self.dice.random() < 0.1:
             self.entries.sort(key=lambda entry: entry.kind == "dir")
         return self.entries or [Entry("dir", b"etc/", mode=0o755)]
 

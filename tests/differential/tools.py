@@ -175,7 +175,7 @@ def _crane(directory: Path, trees: Mapping[str, Path]) -> Iterator[tuple[str, St
     tars = []
     for name, tree in trees.items():
         tars.append(directory / f"{name}.tar")
-        tars[-1].write_bytes(gnu_tar(tree, "--format=posix", "--transform=s,^\\./,,"))
+        tars[-1].write_bytes(_output("tar", "-C", str(tree), "-c", *sorted(os.listdir(tree))))
     one = directory / "one.tar"
     one.write_bytes(_output("tar", "-C", str(trees["programs"]), "-c", "usr/bin/0"))
     layers = [f"--new_layer={tar}" for tar in (*tars, one)]

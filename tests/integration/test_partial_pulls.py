@@ -63,7 +63,7 @@ ODD = {
 """Each by what is odd in it. A partial pull of it gives other files, or fails."""
 
 ORDINARY = {
-    "directories after what is in them": [Entry("reg", b"etc/a", content=b"a"), ETC],
+    "directories after what is in them": [Entry("symlink", b"etc/a", b"b"), Entry("reg", b"etc/c"), ETC],
     "an opaque directory": [ETC, Entry("reg", b"etc/.wh..wh..opq"), Entry("reg", b"etc/b", content=b"b")],
     "a whiteout": [ETC, Entry("reg", b"etc/.wh.a")],
     "nodes in dev": [Entry("dir", b"dev/", mode=0o755), Entry("char", b"dev/null", device=(1, 3))],
@@ -111,3 +111,24 @@ def test_a_layer_above_one_that_sets_the_root_directory_is_pulled_in_full(result
     assert result.wrong is None, result
     assert result.why_full[1] == "a layer below sets the mode of the root directory"
     assert result.difference[1] is not None
+
+
+def test_files_with_content_before_their_directories_are_pulled_in_full(registry: Registry) -> None:
+    files = range(100)
+    known = stream([Entry("reg", b"%d" % n, content=b"content %d" % n) for n in files])
+    # A client that has the content in another layer fails, by a race, so each time but now and then.
+    early = [
+        (
+            stream(
+                [
+                    *(Entry("reg", b"%d/%d" % (n, number), content=b"content %d" % n) for n in files),
+                    *(Entry("dir", b"%d/" % n, mode=0o755) for n in files),
+                ]
+            ),
+        )
+        for number in range(3)
+    ]
+    results = experiment(Laboratory(registry), [(known,), *early])
+    assert [result.wrong for result in results] == [None] * 4
+    assert [result.why_full == (None,) for result in results] == [True, False, False, False]
+    assert any(result.difference[0] for result in results)

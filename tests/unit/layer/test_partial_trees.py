@@ -1,4 +1,4 @@
-"""Plain trees may be pulled partially, whatever is in them and in whatever order."""
+"""Plain trees may be pulled partially, whatever is in them and in almost any order."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ NAMES = st.text(
 
 @st.composite
 def trees(draw: st.DrawFn) -> list[bytes]:
-    """The entries of a plain tree in any order, but hard links are somewhere behind their targets."""
+    """The entries of a plain tree in any order, but hard links are somewhere behind their targets.
+
+    Where files have content, the directories come first.
+    """
+    has_content = draw(st.booleans())
     directories = [""]
+    first: list[bytes] = []
     linked: list[str] = []
     files: list[bytes] = []
     entries: list[bytes] = []
@@ -32,7 +37,7 @@ def trees(draw: st.DrawFn) -> list[bytes]:
         kind = draw(st.sampled_from(["directory", "file", "symbolic link", "hard link", "whiteout"]))
         if kind == "directory":
             directories.append(path + "/")
-            entries.append(directory(spelled, **owner))
+            (first if has_content else entries).append(directory(spelled, **owner))
         elif kind == "symbolic link":
             entries.append(symlink(spelled, draw(NAMES), **owner))
         elif kind == "whiteout":
@@ -41,13 +46,13 @@ def trees(draw: st.DrawFn) -> list[bytes]:
             files.append(hard_link(spelled, draw(st.sampled_from(linked)), **owner))
             linked.append(path)
         else:
-            files.append(file(spelled, draw(st.binary(max_size=3)), **owner))
+            files.append(file(spelled, draw(st.binary(max_size=3 if has_content else 0)), **owner))
             linked.append(path)
     entries = draw(st.permutations(entries))
     at = sorted(draw(st.integers(0, len(entries))) for _ in files)
     for number, one in enumerate(files):
         entries.insert(at[number] + number, one)
-    return entries
+    return [*first, *entries]
 
 
 @given(trees())
