@@ -69,6 +69,7 @@ class Copy:
         for layer in self.source.manifest.layers:
             self.source_client.stat_blob(layer.digest)
         self.destination.check_push()
+        self.destination.try_upload()
 
 
 def check_layers(client: RepositoryClient, source: Image, of: Digest | None = None) -> None:

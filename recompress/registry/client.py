@@ -262,7 +262,26 @@ class RepositoryClient:
 
         There is no request that only asks, so an upload is begun and given up.
         """
+        self._give_up_upload(self._begin_upload())
+
+    def try_upload(self) -> None:
+        """Send a byte as skopeo sends layers, and give the upload up.
+
+        Not tried again: that it fails once tells how the registry is. Raises Unavailable, which is temporary,
+        if it forgets the upload.
+        """
         location = self._begin_upload()
+        headers = {"Content-Type": "application/octet-stream"}
+        try:
+            with self._send("PATCH", location, content=b"\0", headers=headers) as response:
+                location = response.url.join(response.headers.get("Location", str(location)))
+        except NotFound as error:
+            raise Unavailable(str(error), temporary=True) from None
+        self._give_up_upload(location)
+
+    # Requests
+
+    def _give_up_upload(self, location: httpx.URL) -> None:
         try:
             with self._send("DELETE", location):
                 pass
@@ -270,9 +289,7 @@ class RepositoryClient:
             raise
         except RecompressError as error:
             # Some registries want a permission of its own for this; they drop old uploads anyway.
-            log.debug("the upload that was begun to check permission could not be given up: %s", error)
-
-    # Requests
+            log.debug("the upload that was begun to ask the registry could not be given up: %s", error)
 
     def _two_ranges(self, digest: Digest, first: ByteRange, second: ByteRange) -> TwoRangesAnswer:
         headers = {"Range": f"bytes={first},{second}"}

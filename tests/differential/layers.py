@@ -150,7 +150,7 @@ class _Ordinary:
                 self.files.append(self.entries[-1])
 
 
-def _odd(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:  # noqa: PLR0911 a way each
+def _odd(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
     """The same with one oddity."""
     at = dice.randrange(len(entries))
     entry, others = entries[at], [*entries[:at], *entries[at + 1 :]]

@@ -44,8 +44,9 @@ CALLS: Mapping[str, Callable[[RepositoryClient], object]] = {
     "stat_blob": lambda client: client.stat_blob(DIGEST),
     "put_config": lambda client: client.put_config(BLOB),
     "check_push": lambda client: client.check_push(),
+    "try_upload": lambda client: client.try_upload(),
 }
-STREAMS = ("blob", "blob_range")
+ONCE = ("blob", "blob_range", "try_upload")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,10 @@ FOREVER = [
     Failing("put_config", {"PUT": BUSY}, ["HEAD", "POST", "PUT"] * TRIES),
     Failing("put_config", {"PUT": Answer(404)}, ["HEAD", "POST", "PUT"] * TRIES),
     Failing("check_push", {"POST": BUSY}, ["POST"] * TRIES),
+    # That it fails once is what is asked.
+    Failing("try_upload", {"POST": BUSY}, ["POST"]),
+    Failing("try_upload", {"PATCH": BUSY}, ["POST", "PATCH"]),
+    Failing("try_upload", {"PATCH": Answer(404)}, ["POST", "PATCH"]),
     # Two operations, one after the other: a tag that was not taken is looked at.
     Failing("tag", {"PUT": BUSY}, [*["PUT"] * TRIES, "GET"]),
     Failing(
@@ -100,7 +105,7 @@ def test_a_failure_that_lasts_is_asked_about_as_often_as_there_are_tries(
             CALLS[failing.operation](client)
         assert asked(server) == failing.asked
     # Whether a stream is begun again is for its reader to say; all else has had its tries.
-    assert raised.value.temporary is (failing.operation in STREAMS)
+    assert raised.value.temporary is (failing.operation in ONCE)
 
 
 def test_the_tries_of_an_operation_are_for_all_of_its_requests_together(waits: list[float]) -> None:
