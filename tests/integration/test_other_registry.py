@@ -16,6 +16,7 @@ from tests.integration.conftest import Run
 from tests.integration.registries import Registry
 from tests.integration.twins import assert_twin
 
+WARN = "--partial-pulls=warn"
 IMAGE = images.gzip_image({"a": b"a" * 1000}, {"b": b"b" * 1000})
 
 
@@ -32,27 +33,36 @@ def other() -> Iterator[Registry]:
         process.terminate()
 
 
+def test_a_registry_that_serves_the_first_range_only_is_told_before_any_work(
+    run: Run, other: Registry, repository: str
+) -> None:
+    image = f"{other.host}/{repository}@{other.push(repository, IMAGE)}"
+    run(image).failed(5, "but with one range", "--partial-pulls warn")
+    outcome = run(image, WARN).succeeded()
+    assert any("but with one range" in warning for warning in outcome.report["warnings"])
+
+
 def test_the_twin_is_made_proven_and_reused(run: Run, other: Registry, repository: str) -> None:
     image = f"{other.host}/{repository}@{other.push(repository, IMAGE)}"
-    first = run(image).succeeded()
+    first = run(image, WARN).succeeded()
     assert_twin(other, repository, IMAGE.digest, first.results)
-    again = run(image).succeeded()
+    again = run(image, WARN).succeeded()
     assert again.results == first.results
     assert {layer["action"] for layer in again.report["layers"]} == {"reused"}
-    recompress("verify", image, first.results["IMAGE_REF"], "--no-tls-verify").succeeded()
+    recompress("verify", image, first.results["IMAGE_REF"], "--no-tls-verify", WARN).succeeded()
 
 
 def test_a_docker_source_keeps_its_config(run: Run, other: Registry, repository: str, tmp_path: Path) -> None:
     source = sources.docker_one_layer(other, repository, tmp_path)
-    outcome = run(f"{other.host}/{repository}@{source}").succeeded()
+    outcome = run(f"{other.host}/{repository}@{source}", WARN).succeeded()
     assert_twin(other, repository, source, outcome.results)
 
 
 def test_layers_are_mounted_from_another_repository(run: Run, other: Registry, repository: str) -> None:
     image = f"{other.host}/{repository}@{other.push(repository, IMAGE)}"
-    first = run(image).succeeded()
+    first = run(image, WARN).succeeded()
     there = f"{other.host}/{repository}-to:1"
-    second = run(image, f"--to={there}", f"--reuse-from={first.results['IMAGE_REF']}").succeeded()
+    second = run(image, WARN, f"--to={there}", f"--reuse-from={first.results['IMAGE_REF']}").succeeded()
     assert {layer["action"] for layer in second.report["layers"]} == {"reused"}
 
 
