@@ -294,7 +294,7 @@ def test_an_opaque_directory_with_content_does_not_count() -> None:
     layer = [directory("a"), file("a/b", b"x"), file("a/.wh..wh..opq"), file("a/.wh.c"), directory("a/d")]
     assert verdict(*layer) is None
     assert verdict(layer[0], *layer[:0:-1]) is None
-    assert verdict(file(".wh..wh..opq"), file("a")) is None
+    assert verdict(file(".wh..wh..opq"), file(".wh..opq"), file("a")) is None
 
 
 @pytest.mark.parametrize("name", [".wh.", ".wh..", ".wh...", "a/.wh."])

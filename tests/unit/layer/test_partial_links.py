@@ -142,7 +142,7 @@ def test_a_symbolic_link_that_is_not_roots_counts_in_a_sticky_world_writable_dir
     uid: int, gid: int
 ) -> None:
     link = symlink("tmp/a", uid=uid, gid=gid)
-    for mode in (0o1777, 0o1003, 0o7777):
+    for mode in (0o1777, 0o1002, 0o7777):
         assert verdict(directory("tmp", mode), file("tmp/f"), link) == (
             "tmp/a: it is a symbolic link that is not root's in a sticky, world-writable directory"
         )
