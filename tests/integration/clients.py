@@ -78,7 +78,14 @@ class Request:
 def requests(registry: Registry, repository: str) -> Sequence[Request]:
     """All that the registry was asked for in a repository, in order."""
     port = registry.host.rpartition(":")[2]
-    container = command("docker", "ps", "--quiet", f"--filter=publish={port}").succeeded()
+    # Another container can have the same number, on IPv6.
+    (container,) = (
+        container
+        for container in command("docker", "ps", "--quiet", f"--filter=publish={port}")
+        .succeeded()
+        .splitlines()
+        if f"0.0.0.0:{port}" in command("docker", "port", container).out
+    )
     # What a client was sent is logged a moment later: a request of our own comes after it.
     last = uuid.uuid4().hex
     with registry.client() as client:
