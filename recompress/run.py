@@ -271,7 +271,8 @@ class _Run:
         try:
             database = blobcache.create(space)
             if found:
-                self.reporter.step(f"proving {len(found)} layers that exist already")
+                what = "proving" if self.provers else "reading the tables of"
+                self.reporter.step(f"{what} {len(found)} layers that exist already")
             for offer, outcome in self._judge(found.values()):
                 if isinstance(outcome, RecompressError):
                     log.warning("not reused from %s: %s", offer.origin, outcome)
@@ -322,7 +323,8 @@ class _Run:
             if not _is_known(known.get(diff_id), after)
         ]
         if fresh:
-            self.reporter.step(f"verifying the content of {len(fresh)} layers")
+            what = "verifying the content of" if self.provers else "reading the tables of"
+            self.reporter.step(f"{what} {len(fresh)} layers")
         for offer, outcome in self._judge(fresh):
             if isinstance(outcome, VerificationFailed):
                 # skopeo cannot make the same stream of every layer: then there is no twin, and nobody lies.

@@ -135,8 +135,8 @@ def copy_command(
     return [
         "skopeo",
         "copy",
-        f"--policy={space.policy}",
         f"--authfile=/proc/self/fd/{space.auth_file}",
+        f"--policy={space.policy}",
         f"--src-tls-verify={verify}",
         f"--dest-tls-verify={verify}",
         f"--src-cert-dir={space.cert_dir}",
