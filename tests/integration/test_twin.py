@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from recompress.manifest import MediaType
 from recompress.reference import Digest
 from tests import images
+from tests.fake_registry import error_answer
 from tests.images import HandmadeImage
 from tests.integration import sources
 from tests.integration.command import Outcome, recompress
 from tests.integration.conftest import Run
+from tests.integration.proxy import Proxy
 from tests.integration.registries import Registry
 from tests.integration.sources import Build
 from tests.integration.twins import assert_twin, is_annotated
@@ -112,8 +115,6 @@ def test_the_twin_of_a_twin_is_itself(run: Run, registry: Registry, push: Push) 
 def test_nothing_is_pushed_for_an_image_that_is_zstd_chunked_already(
     run: Run, proxy: object, registry: Registry, repository: str, push: Push
 ) -> None:
-    from tests.integration.proxy import Proxy
-
     assert isinstance(proxy, Proxy)
     twin = run(push(SMALL)).succeeded().results["IMAGE_DIGEST"]
     run(f"{proxy.host}/{repository}@{twin}").succeeded()
@@ -193,3 +194,27 @@ def test_inspect_shows_every_kind_of_layer(registry: Registry, repository: str, 
     table = recompress("inspect", image, "--no-tls-verify").succeeded().out
     assert table.count("zstd:chunked") == 3
     assert "linux/amd64" in table
+
+
+def docker_layers_in_oci() -> HandmadeImage:
+    """As podman pulls it, and skopeo does not recompress it."""
+    layers = [images.descriptor(MediaType.DOCKER_LAYER_GZIP, layer) for layer in SMALL.layers]
+    return HandmadeImage(images.manifest(SMALL.config, layers), SMALL.config, SMALL.layers)
+
+
+def test_an_oci_manifest_with_docker_layers_gets_a_twin(
+    run: Run, registry: Registry, repository: str, push: Push
+) -> None:
+    source = docker_layers_in_oci()
+    outcome = run(push(source)).succeeded()
+    twin = assert_twin(registry, repository, source.digest, outcome.results)
+    assert all(map(is_annotated, twin["layers"]))
+
+
+def test_where_what_skopeo_needs_cannot_be_pushed_beside_such_a_source_that_is_told(
+    run: Run, proxy: Proxy, repository: str, push: Push
+) -> None:
+    source = docker_layers_in_oci()
+    push(source)
+    proxy.always(error_answer(403, "DENIED", "read only"), "PUT", "/manifests/")
+    run(f"{proxy.host}/{repository}@{source.digest}").failed(5, "OCI manifest with Docker layers", "DENIED")
