@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -367,7 +367,12 @@ def _provers(verify: Verify, jobs: int, connection: Connection) -> AbstractConte
 
 
 def _platform(text: str | None) -> Platform | None:
-    return None if text is None else _usage(Platform.parse, text)
+    if text is None:
+        return None
+    try:
+        return Platform.parse(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _destination(text: str | None) -> Reference | None:
@@ -377,10 +382,3 @@ def _destination(text: str | None) -> Reference | None:
     if destination.digest:
         raise UsageError(f"--to {text}: a digest cannot be chosen, give a repository with or without a tag")
     return destination
-
-
-def _usage(parse: Callable[[str], Platform], text: str) -> Platform:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise UsageError(str(error)) from None

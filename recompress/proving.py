@@ -158,13 +158,13 @@ def _prove_once(client: RepositoryClient, claim: Claim, slot: int) -> LayerProof
         with client.blob(layer.digest) as chunks:
             blob = _counted(chunks, slot)
             return prove_stream(layer, claim.diff_id, blob, layout, claim.max_uncompressed)
-    with fetched(client, layer, layout) as tables, client.blob(layer.digest) as chunks:
+    with fetched(client, layer, layout) as (toc, tar_split), client.blob(layer.digest) as chunks:
         return prove_layer(
             with_annotations(layer, layout),
             claim.diff_id,
             _counted(chunks, slot),
-            tables.toc,
-            tables.tar_split,
+            toc,
+            tar_split,
             claim.max_uncompressed,
         )
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import BinaryIO, cast
 
 from recompress.errors import VerificationFailed, about
@@ -16,17 +15,6 @@ from recompress.reference import Digest
 from recompress.registry import RepositoryClient
 
 _SPOOLED_BYTES = 4 * 1024 * 1024
-_PIECE = 1024 * 1024
-TOO_LARGE = "its tables are larger than clients read"
-
-
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """Where the tables of a layer are, and what is in them: zstd frames, in files."""
-
-    layout: Layout
-    toc: BinaryIO
-    tar_split: BinaryIO
 
 
 def layout_of(client: RepositoryClient, layer: Descriptor) -> Layout | None:
@@ -49,13 +37,18 @@ def layout_of(client: RepositoryClient, layer: Descriptor) -> Layout | None:
 
 
 @contextmanager
-def fetched(client: RepositoryClient, layer: Descriptor, layout: Layout) -> Iterator[Tables]:
-    """Fetch both tables, to files that are gone in the end. Not tried again here."""
+def fetched(
+    client: RepositoryClient, layer: Descriptor, layout: Layout
+) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Fetch the table of contents and the tar-split data, to files that are gone in the end.
+
+    Not tried again here.
+    """
     with (
         _section(client, layer.digest, layout.toc) as toc,
         _section(client, layer.digest, layout.tar_split) as tar_split,
     ):
-        yield Tables(layout, toc, tar_split)
+        yield toc, tar_split
 
 
 def with_annotations(layer: Descriptor, layout: Layout) -> Descriptor:
@@ -72,17 +65,12 @@ def judge(client: RepositoryClient, layer: Descriptor) -> Verdict:
     if layout is None:
         return Verdict("it is plain zstd", changes_root=False, layout=None)
     if layout.is_too_large:
-        return Verdict(TOO_LARGE, changes_root=False, layout=layout)
+        return Verdict("its tables are larger than clients read", changes_root=False, layout=layout)
     with (
         about(f"layer {layer.digest}", VerificationFailed),
-        fetched(client, layer, layout) as tables,
+        fetched(client, layer, layout) as (toc, tar_split),
     ):
-        found = _sha256(tables.toc)
-        if found != layout.toc_checksum:
-            raise VerificationFailed(
-                f"its table of contents has the digest {found}, but its annotation says {layout.toc_checksum}"
-            )
-        return judge_tables(layout, tables.toc, tables.tar_split)
+        return judge_tables(layout, toc, tar_split)
 
 
 def _section(client: RepositoryClient, digest: Digest, section: Section) -> BinaryIO:
@@ -91,11 +79,3 @@ def _section(client: RepositoryClient, digest: Digest, section: Section) -> Bina
         for chunk in chunks:
             file.write(chunk)
     return file
-
-
-def _sha256(file: BinaryIO) -> Digest:
-    file.seek(0)
-    sha256 = hashlib.sha256()
-    while data := file.read(_PIECE):
-        sha256.update(data)
-    return Digest(sha256.hexdigest())

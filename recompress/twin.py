@@ -24,7 +24,7 @@ from recompress.manifest import (
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, Served
 
-_NONE = (Unsupported, VerificationFailed)
+_NO_SUCH_DOCUMENT = (Unsupported, VerificationFailed)
 _OF_COMPRESSED_BYTES = (
     CHUNKED_PREFIX,
     "io.containers.zstd-chunked.",
@@ -62,7 +62,7 @@ def push_oci(client: RepositoryClient, source: Manifest) -> Digest:
 def read_back(client: RepositoryClient, digest: Digest) -> Manifest:
     """The image manifest that was pushed; VerificationFailed where it is none."""
     served = client.manifest(digest)
-    with about(f"{client.repository}@{digest}, which was just pushed", _NONE, VerificationFailed):
+    with about(f"{client.repository}@{digest}, which was just pushed", _NO_SUCH_DOCUMENT, VerificationFailed):
         manifest = parse_manifest(served.content, served.content_type)
     if isinstance(manifest, Index):
         raise VerificationFailed(f"{client.repository}@{digest}, which was just pushed, is an index")
@@ -76,7 +76,7 @@ def check_diff_ids(client: RepositoryClient, pushed: Manifest, config: Config) -
     """
     if pushed.config.digest == config.digest:
         return
-    with about(f"{client.repository}@{pushed.digest}, just pushed", _NONE, VerificationFailed):
+    with about(f"{client.repository}@{pushed.digest}, just pushed", _NO_SUCH_DOCUMENT, VerificationFailed):
         rewritten = parse_config(client.config(pushed.config))
     if rewritten.diff_ids != config.diff_ids:
         raise VerificationFailed(

@@ -22,8 +22,10 @@ def judge_tables(layout: Layout, toc: BinaryIO, tar_split: BinaryIO) -> Verdict:
     """Judge a layer by its table of contents and tar-split data, as it is judged by its tar stream else.
 
     `toc` and `tar_split` are the sections that `layout` names. Raises VerificationFailed for what is no such
-    table. A table that does not tell the truth makes this verdict false; only `prove_layer` finds that.
+    table, or not the one that `layout` has the checksum of. A table that does not tell the truth makes this
+    verdict false; only `prove_layer` finds that.
     """
+    layout.check_toc(toc)
     judge = PartialPull()
     table = Toc(decompressed(toc, layout.toc.uncompressed, "the table of contents"))
     while (entry := table.next_entry()) is not None:

@@ -15,12 +15,15 @@ plain zstd to clients; the footer tells what they would be.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from recompress.errors import VerificationFailed, about
+from recompress.layer.frames import PIECE
 from recompress.manifest import ESTARGZ_TOC, TARSPLIT_POSITION, TOC_CHECKSUM, TOC_POSITION, Descriptor
 from recompress.reference import Digest
 
@@ -57,6 +60,20 @@ class Section:
         """The offset of the first byte behind it."""
         return self.offset + self.length
 
+    def digest(self, fetched: BinaryIO) -> Digest:
+        """The digest of the section in a file, fetched by its range, which must have brought all of it."""
+        fetched.seek(0)
+        sha256 = hashlib.sha256()
+        size = 0
+        while data := fetched.read(PIECE):
+            sha256.update(data)
+            size += len(data)
+        if size != self.length:
+            raise VerificationFailed(
+                f"{size} bytes were fetched at offset {self.offset} where there must be {self.length}"
+            )
+        return Digest(sha256.hexdigest())
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -86,6 +103,14 @@ class Layout:
         layout = cls(Section(*toc), checksum, Section(*tar_split))
         _check(layout.toc, layout.tar_split, layer.size)
         return layout
+
+    def check_toc(self, fetched: BinaryIO) -> None:
+        """Raise VerificationFailed unless what was fetched as the TOC has the checksum."""
+        found = self.toc.digest(fetched)
+        if found != self.toc_checksum:
+            raise VerificationFailed(
+                f"the table of contents has the digest {found} and not {self.toc_checksum}"
+            )
 
     @property
     def annotations(self) -> Mapping[str, str]:

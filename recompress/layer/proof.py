@@ -18,7 +18,7 @@ import anycrc  # type: ignore[import-untyped]
 from recompress.errors import VerificationFailed, about
 from recompress.layer.attributes import compare_attributes
 from recompress.layer.frames import PIECE, Blob, Frames, decompressed
-from recompress.layer.layout import Layout, Section
+from recompress.layer.layout import Layout
 from recompress.layer.partial import PartialPull, Verdict
 from recompress.layer.tarsplit import TarSplit
 from recompress.layer.tarstream import TarHeader, TarStream
@@ -95,25 +95,14 @@ def prove_stream(
         while data := frames.read(PIECE):
             judge.see_trailing(data)
         if layout:
-            _skip_tables(compressed, layout)
+            # To clients without the annotations these are skippable frames, if they are just that.
+            _read_tables(compressed, layout)
         if layout and layout.is_too_large:
             sizes = f"{layout.toc.uncompressed} and {layout.tar_split.uncompressed}"
             judge.full_pull(f"its tables of {sizes} bytes are larger than clients read")
         _expect_digest("the decompressed stream", diff_id, frames.digest)
         _expect_digest("the blob", layer.digest, compressed.finish())
     return LayerProof(judge.end(), judge.changes_root, layout, entries, 0, layer.size, frames.decompressed)
-
-
-def _skip_tables(blob: Blob, layout: Layout) -> None:
-    """To clients without the annotations these are skippable frames, if they are just that."""
-    for what, header, section in (
-        ("table of contents", layout.toc_header, layout.toc),
-        ("tar-split data", layout.tar_split_header, layout.tar_split),
-    ):
-        _expect_bytes(blob, f"frame header of the {what}", header)
-        while data := blob.peek(1, section.end):
-            blob.skip(len(data))
-    _expect_bytes(blob, "footer", layout.footer)
 
 
 class _Proof:
@@ -136,8 +125,8 @@ class _Proof:
 
     def run(self, chunks: Iterable[bytes], toc: BinaryIO, tar_split: BinaryIO) -> LayerProof:
         layout = Layout.of(self._layer)
-        _expect_digest("the table of contents", layout.toc_checksum, _digest(toc, layout.toc))
-        tar_split_digest = _digest(tar_split, layout.tar_split)
+        layout.check_toc(toc)
+        tar_split_digest = layout.tar_split.digest(tar_split)
         self._blob = Blob(chunks, self._layer.size)
         self._frames = Frames(self._blob, layout.content_end, self._max_uncompressed)
         self._toc = Toc(decompressed(toc, layout.toc.uncompressed, "the table of contents"))
@@ -147,7 +136,9 @@ class _Proof:
         self._walk()
         _expect_digest("the tar-split data", self._toc.tar_split_digest, tar_split_digest)
         _expect_digest("the decompressed stream", self._diff_id, self._frames.digest)
-        self._end_of_blob(layout, tar_split_digest)
+        expected = (layout.toc_checksum, tar_split_digest)
+        for digest, (what, found) in zip(expected, _read_tables(self._blob, layout), strict=True):
+            _expect_digest(f"the {what} in the blob", digest, found)
         _expect_digest("the blob", self._layer.digest, self._blob.finish())
         judge = self._judge
         return LayerProof(
@@ -251,23 +242,22 @@ class _Proof:
                 f"but the table of contents says {offset}"
             )
 
-    def _end_of_blob(self, layout: Layout, tar_split_digest: Digest) -> None:
-        _expect_bytes(self._blob, "frame header of the table of contents", layout.toc_header)
-        _expect_digest(
-            "the table of contents in the blob", layout.toc_checksum, self._section_digest(layout.toc)
-        )
-        _expect_bytes(self._blob, "frame header of the tar-split data", layout.tar_split_header)
-        _expect_digest(
-            "the tar-split data in the blob", tar_split_digest, self._section_digest(layout.tar_split)
-        )
-        _expect_bytes(self._blob, "footer", layout.footer)
 
-    def _section_digest(self, section: Section) -> Digest:
+def _read_tables(blob: Blob, layout: Layout) -> list[tuple[str, Digest]]:
+    """Read the blob from the end of its content to the footer: the digest of what is in each section."""
+    found = []
+    for what, header, section in (
+        ("table of contents", layout.toc_header, layout.toc),
+        ("tar-split data", layout.tar_split_header, layout.tar_split),
+    ):
+        _expect_bytes(blob, f"frame header of the {what}", header)
         sha256 = hashlib.sha256()
-        while data := self._blob.peek(1, section.end):
+        while data := blob.peek(1, section.end):
             sha256.update(data)
-            self._blob.skip(len(data))
-        return Digest(sha256.hexdigest())
+            blob.skip(len(data))
+        found.append((what, Digest(sha256.hexdigest())))
+    _expect_bytes(blob, "footer", layout.footer)
+    return found
 
 
 def _fail_short(missing: int) -> NoReturn:
@@ -303,21 +293,6 @@ def _check_no_content(header: TarHeader, entry: TocEntry) -> None:
     chunk = (entry.chunk_size, entry.chunk_offset, entry.chunk_digest, entry.chunk_type)
     if entry.digest not in ("", _EMPTY) or any(place) or any(chunk):
         raise VerificationFailed("it has no content, but the table of contents says where there is some")
-
-
-def _digest(fetched: BinaryIO, section: Section) -> Digest:
-    """The digest of a section fetched by its range, which must have brought all of it."""
-    fetched.seek(0)
-    sha256 = hashlib.sha256()
-    size = 0
-    while data := fetched.read(PIECE):
-        sha256.update(data)
-        size += len(data)
-    if size != section.length:
-        raise VerificationFailed(
-            f"{size} bytes were fetched at offset {section.offset} where there must be {section.length}"
-        )
-    return Digest(sha256.hexdigest())
 
 
 def _expect_digest(what: str, expected: Digest | str, found: Digest | str) -> None:

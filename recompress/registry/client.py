@@ -248,13 +248,8 @@ class RepositoryClient:
             self._stat_blob(digest)
             return
         target = self._begin_upload().copy_merge_params({"digest": str(digest)})
-        headers = {"Content-Type": "application/octet-stream"}
-        try:
-            with self._send("PUT", target, content=content, headers=headers):
-                pass
-        except NotFound as error:
-            # The registry forgot the upload; a new one is as good.
-            raise Unavailable(str(error), temporary=True) from None
+        with self._upload("PUT", target, content):
+            pass
 
     @_retried
     def check_push(self) -> None:
@@ -271,12 +266,8 @@ class RepositoryClient:
         if it forgets the upload.
         """
         location = self._begin_upload()
-        headers = {"Content-Type": "application/octet-stream"}
-        try:
-            with self._send("PATCH", location, content=b"\0", headers=headers) as response:
-                location = response.url.join(response.headers.get("Location", str(location)))
-        except NotFound as error:
-            raise Unavailable(str(error), temporary=True) from None
+        with self._upload("PATCH", location, b"\0") as response:
+            location = response.url.join(response.headers.get("Location", str(location)))
         self._give_up_upload(location)
 
     # Requests
@@ -315,6 +306,16 @@ class RepositoryClient:
         """Where the registry wants the bytes of a new upload."""
         with self._send("POST", "blobs/uploads/") as response:
             return response.url.join(response.headers.get("Location", ""))
+
+    @contextmanager
+    def _upload(self, method: str, location: httpx.URL, content: bytes) -> Iterator[httpx.Response]:
+        try:
+            headers = {"Content-Type": "application/octet-stream"}
+            with self._send(method, location, content=content, headers=headers) as response:
+                yield response
+        except NotFound as error:
+            # The registry forgot the upload; a new one is as good.
+            raise Unavailable(str(error), temporary=True) from None
 
     @contextmanager
     def _send(

@@ -74,3 +74,11 @@ def test_a_table_that_no_tar_stream_can_have_is_refused(changes: dict[str, objec
 def test_tar_split_data_that_cannot_be_read_are_refused() -> None:
     with pytest.raises(VerificationFailed, match="a line that is no entry"):
         judged_after("chunks", lambda layer: layer.tar_split.append({"type": 2, "payload": 5}))
+
+
+def test_another_table_of_contents_than_the_annotation_names_is_refused() -> None:
+    packed = Packed.load("kinds")
+    layout = Layout.of(packed.layer)
+    toc = packed.section(layout.toc)[::-1]
+    with pytest.raises(VerificationFailed, match="the table of contents has the digest"):
+        judge_tables(layout, io.BytesIO(toc), io.BytesIO(packed.section(layout.tar_split)))
