@@ -12,7 +12,10 @@ from recompress.layer.tarstream import TarHeader
 from recompress.layer.toc import TocEntry
 from recompress.printable import printable
 
-_NO_TIME = (None, 0, -62_135_596_800 * 1_000_000_000)
+GO_ZERO_TIME = -62_135_596_800 * 1_000_000_000
+"""The time for which the table has none: timeIfNotZero of containers/storage, pkg/chunked/internal/minimal."""
+
+_NO_TIME = (None, 0, GO_ZERO_TIME)
 """No time, the Unix epoch and Go's zero time, which are the same to ensureTimePointersMatch."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,7 +28,7 @@ def compare_attributes(header: TarHeader, entry: TocEntry) -> None:
     with the tar-split data; user and group names are not in the table at all.
     """
     for field, expected, found in _attributes(header, entry):
-        if expected == found or (_is_time(field) and expected in _NO_TIME and found in _NO_TIME):
+        if expected == found or (field in _TIMES_NOBODY_SETS and expected in _NO_TIME and found in _NO_TIME):
             continue
         verb = "are" if field == "xattrs" else "is"
         raise VerificationFailed(
@@ -45,7 +48,8 @@ def _attributes(header: TarHeader, entry: TocEntry) -> tuple[tuple[str, object, 
         ("uid", header.uid, entry.uid),
         ("gid", header.gid, entry.gid),
         ("size", header.size, entry.size),
-        ("modification time", header.mtime, entry.modtime),
+        # A client that finds none in the table sets none, and the file has the time of the pull.
+        ("modification time", header.mtime, GO_ZERO_TIME if entry.modtime is None else entry.modtime),
         ("access time", header.atime, entry.accesstime),
         ("change time", header.ctime, entry.changetime),
         ("major device number", header.dev_major, entry.dev_major),
@@ -91,8 +95,11 @@ def _is_time(field: str) -> bool:
     return field.endswith(" time")
 
 
+_TIMES_NOBODY_SETS = ("access time", "change time")
+
+
 def _time(value: object) -> str:
-    if not isinstance(value, int) or value in _NO_TIME:
+    if not isinstance(value, int) or value == GO_ZERO_TIME:
         return "not set"
     try:
         text = (_EPOCH + timedelta(seconds=value // 1_000_000_000)).isoformat()

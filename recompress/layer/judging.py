@@ -7,6 +7,7 @@ import binascii
 from typing import BinaryIO
 
 from recompress.errors import VerificationFailed
+from recompress.layer.attributes import GO_ZERO_TIME
 from recompress.layer.frames import decompressed
 from recompress.layer.layout import Layout
 from recompress.layer.partial import PartialPull, Verdict
@@ -51,7 +52,7 @@ def _header(entry: TocEntry) -> TarHeader:
             entry.uid,
             entry.gid,
             entry.size,
-            entry.modtime or 0,
+            GO_ZERO_TIME if entry.modtime is None else entry.modtime,
             entry.accesstime,
             entry.changetime,
             entry.dev_major,

@@ -21,6 +21,7 @@ from recompress.printable import printable
 _FILE, _SEGMENT = 1, 2
 _BLOCK = 512
 _ZEROS = bytes(2 * _BLOCK)
+_MAX_INT = 2**63 - 1
 _MAX_LINE = 8 * 1024 * 1024
 _WHAT = "the tar-split data"
 _FIELDS: Mapping[str, tuple[type, ...]] = {
@@ -186,6 +187,9 @@ def _parse(line: bytes) -> _Entry:
     for key, value in fields.items():
         if value.__class__ not in _FIELDS.get(key, ()):
             _fail()
+    # Go reads it as an int, and no client does anything with it.
+    if not -_MAX_INT - 1 <= fields.get("position", 0) <= _MAX_INT:
+        _fail()
     name = fields.get("name", "").encode("utf-8", "surrogatepass")
     # storage.Entry.GetName: the raw name, where there is one, is the name.
     raw_name = _base64(fields.get("name_raw") or "")

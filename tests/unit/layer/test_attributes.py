@@ -67,7 +67,7 @@ ATTRIBUTES: list[tuple[str, str, dict[str, object], str]] = [
         "pax",
         "at-1970",
         {"modtime": "1970-01-01T00:00:01Z"},
-        "its modification time is not set in the tar stream but 1970-01-01T00:00:01+00:00 in the table",
+        "its modification time is 1970-01-01T00:00:00+00:00 in the tar stream but 1970-01-01T00:00:01+00:00",
     ),
     (
         "pax",
@@ -116,13 +116,25 @@ def test_a_time_beyond_all_calendars_is_named_in_seconds() -> None:
 @pytest.mark.parametrize(
     "no_time", ["1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "1970-01-01T02:00:00+02:00"]
 )
-def test_no_time_and_the_zero_times_are_the_same(no_time: str) -> None:
+def test_no_time_and_the_zero_times_are_the_same_where_no_client_sets_them(no_time: str) -> None:
     layer = Layer.load("pax")
-    layer.entry("at-1970")["modtime"] = no_time
     layer.entry("big-ids")["accesstime"] = no_time
     layer.pack().prove()
-    del layer.entry("at-1970")["modtime"]
+
+
+@pytest.mark.parametrize("time", [None, "0001-01-01T00:00:00Z"])
+def test_a_file_of_1970_has_that_time_in_the_table_as_well(time: str | None) -> None:
+    layer = Layer.load("pax")
+    layer.entry("at-1970")["modtime"] = "1970-01-01T02:00:00+02:00"
     layer.pack().prove()
+    if time:
+        layer.entry("at-1970")["modtime"] = time
+    else:
+        del layer.entry("at-1970")["modtime"]
+    assert refused(layer.pack()) == (
+        "at-1970: its modification time is 1970-01-01T00:00:00+00:00 in the tar stream "
+        "but not set in the table of contents"
+    )
 
 
 def test_a_time_in_another_zone_is_the_same_time() -> None:

@@ -56,6 +56,14 @@ def test_a_segment_behind_the_end_that_is_no_block_of_zeros_makes_it_a_full_pull
     assert judged_after(name, tamper).why_full == "there are bytes behind the end of its archive"
 
 
+def test_a_file_without_a_time_in_the_table_would_get_that_of_the_pull() -> None:
+    def tamper(layer: Layer) -> None:
+        del layer.entry("./dir/file")["modtime"]
+
+    reason = "./dir/file: its modification time is before 1970 or after 2262"
+    assert judged_after("kinds", tamper).why_full == reason
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -157,6 +157,8 @@ def test_base64_with_bits_that_stand_for_nothing_is_refused() -> None:
         {"type": 1, "name": "a", "size": -1, "payload": None},
         {"type": 1, "name": "a\ud800", "payload": None},
         {"name": "a", "payload": None},
+        {"type": 1, "name": "a", "payload": None, "position": 2**63},
+        {"type": 1, "name": "a", "payload": None, "position": -(2**63) - 1},
     ],
 )
 def test_what_is_no_such_file_is_refused(entry: dict[str, Any]) -> None:
