@@ -11,7 +11,7 @@ import io
 import json
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +69,22 @@ class Packed:
 
 @dataclass
 class Layer:
-    """A layer in its parts. Offsets in the table are numbers of frames; `pack` makes them offsets again."""
+    """A layer in its parts. Offsets in the table are numbers of frames; `pack` makes them offsets again.
+
+    `compressors` are how to compress frames, by their numbers, that are not compressed in the usual way.
+    """
 
     frames: list[bytes]
     toc: dict[str, Any]
     tar_split: list[dict[str, Any]]
+    compressors: dict[int, Callable[[bytes], bytes]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, name: str) -> Layer:
-        packed = Packed.load(name)
+        return cls.of(Packed.load(name))
+
+    @classmethod
+    def of(cls, packed: Packed) -> Layer:
         layout = Layout.of(packed.layer)
         toc = json.loads(decompress(packed.section(layout.toc)))
         lines = decompress(packed.section(layout.tar_split)).splitlines()
@@ -91,9 +98,9 @@ class Layer:
             at += size
         numbers[at] = len(frames)
         for entry in toc["entries"] or ():
-            for field in ("offset", "endOffset"):
-                if field in entry:
-                    entry[field] = numbers[entry[field]]
+            for key in ("offset", "endOffset"):
+                if key in entry:
+                    entry[key] = numbers[entry[key]]
         return cls(frames, toc, [json.loads(line) for line in lines])
 
     @property
@@ -141,7 +148,7 @@ class Layer:
 
     def pack(self, diff_id: Digest | None = None, **changes: Any) -> Packed:
         """Put it together; `changes` are those of `assemble`."""
-        frames = [compress(frame) for frame in self.frames]
+        frames = [self.compressors.get(n, compress)(frame) for n, frame in enumerate(self.frames)]
         lines = b"".join(dumps(line) + b"\n" for line in self.tar_split)
         offsets = [0]
         for frame in frames:
@@ -156,18 +163,22 @@ def assemble(
     tar_split: bytes,
     diff_id: Digest,
     *,
-    compressed_toc: bytes | None = None,
-    compressed_tar_split: bytes | None = None,
+    rewrite_toc: Callable[[bytes], bytes] = bytes,
+    rewrite_tar_split: Callable[[bytes], bytes] = bytes,
+    compress_toc: Callable[[bytes], bytes] | None = None,
+    compress_tar_split: Callable[[bytes], bytes] | None = None,
     toc_size: int | None = None,
     tar_split_size: int | None = None,
     tar_split_digest: object = None,
     footer: Callable[[bytes], bytes] = bytes,
 ) -> Packed:
     """A blob of these parts, with annotations that say where they are."""
-    small_tar_split = compress(tar_split) if compressed_tar_split is None else compressed_tar_split
+    tar_split = rewrite_tar_split(tar_split)
+    small_tar_split = (compress_tar_split or compress)(tar_split)
     if not isinstance(toc, bytes):
         toc = dumps({**toc, "tarSplitDigest": tar_split_digest or str(Digest.of(small_tar_split))})
-    small_toc = compress(toc) if compressed_toc is None else compressed_toc
+    toc = rewrite_toc(toc)
+    small_toc = (compress_toc or compress)(toc)
     toc_at = len(frames) + 8
     tar_split_at = toc_at + len(small_toc) + 8
     toc_size = len(toc) if toc_size is None else toc_size
@@ -202,8 +213,13 @@ def skippable(content: bytes) -> bytes:
     return struct.pack("<II", 0x184D2A50, len(content)) + content
 
 
+TWICE = "\x01"
+"""A key with this at its end is written without it: a way to have a key twice."""
+
+
 def dumps(document: object) -> bytes:
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+    return text.replace(json.dumps(TWICE)[1:-1], "").encode("utf-8", "surrogatepass")
 
 
 def encoded(content: bytes) -> str:
@@ -215,10 +231,10 @@ def _with_offsets(entry: Any, offsets: list[int]) -> Any:
     if not isinstance(entry, dict):
         return entry
     numbers = {}
-    for field in ("offset", "endOffset"):
-        value = entry.get(field)
+    for key in ("offset", "endOffset"):
+        value = entry.get(key)
         if callable(value):
-            numbers[field] = value(offsets)
+            numbers[key] = value(offsets)
         elif type(value) is int and 0 < value < len(offsets):
-            numbers[field] = offsets[value]
+            numbers[key] = offsets[value]
     return {**entry, **numbers}

@@ -258,12 +258,13 @@ def _root(header: TarHeader) -> str | None:
 
 
 def _shape(header: TarHeader) -> str | None:
-    """What is wrong with how its name is spelled."""
+    """What is wrong with how its name is spelled: a partial pull finds content by the name, as it is spelled."""
+    if header.type != "reg" or not header.size:
+        return None
     parts = header.name.split(b"/")
     if b".." in parts:
-        return "its name goes up by '..'"
-    if header.type != "dir" and parts[-1] in _DOTS:
-        # A partial pull finds the content by the name as it is spelled.
+        return "its name goes up by '..', and it has content"
+    if parts[-1] in _DOTS:
         return "only the name of a directory may end in a slash"
     return None
 

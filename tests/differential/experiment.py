@@ -36,22 +36,54 @@ class Result:
 
     `why_full[n]` is why layer n has to be pulled in full, None where it need not. `difference[n]` is the
     first difference that a partial pull of it makes, None where it makes none. `wrong` is what must never be:
-    a twin that is another image to a client. `incomparable` is why there was nothing to compare, if so.
+    a twin that is another image to a client. `refused` is why `recompress` makes no twin, if so, and
+    `incomparable` why there was nothing to compare.
     """
 
     layers: int
     why_full: tuple[str | None, ...] = ()
     difference: tuple[str | None, ...] = ()
     wrong: str | None = None
+    refused: str | None = None
     incomparable: str | None = None
 
     @property
     def for_nothing(self) -> list[str]:
         """The reasons that kept a client from partial pulls that would have given the same files."""
-        if self.wrong or self.incomparable:
+        if self.wrong or self.refused or self.incomparable:
             return []
         pairs = zip(self.why_full, self.difference, strict=True)
         return [why for why, difference in pairs if why and not difference and _BY_A_RACE not in why]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Images: how skopeo packs their layers, the verdict on each, and why it has to be pulled in full.
+
+    `others` are the results for images that have no twin.
+    """
+
+    packed: Mapping[bytes, Packed | None]
+    verdicts: Mapping[bytes, Verdict]
+    why_full: Mapping[Stack, tuple[str | None, ...]]
+    others: Mapping[Stack, Result]
+
+
+def judge(laboratory: Laboratory, stacks: Sequence[Stack]) -> Judged:
+    """Compress the images with skopeo, and judge them by the rules."""
+    packed = laboratory.compress([BASE, *(layer for stack in stacks for layer in stack)])
+    verdicts = {layer: _judge(layer, made) for layer, made in packed.items()}
+    reasons: dict[Stack, tuple[str | None, ...]] = {}
+    others: dict[Stack, Result] = {}
+    for stack in stacks:
+        found = [verdicts[layer] for layer in stack]
+        ends = [verdict for verdict in found if isinstance(verdict, Result)]
+        if ends:
+            others[stack] = replace(ends[0], layers=len(stack))
+        else:
+            reasons[stack] = why_full(verdict for verdict in found if isinstance(verdict, Verdict))
+    proven = {layer: verdict for layer, verdict in verdicts.items() if isinstance(verdict, Verdict)}
+    return Judged(packed, proven, reasons, others)
 
 
 def experiment(laboratory: Laboratory, stacks: Sequence[Stack]) -> list[Result]:
@@ -59,29 +91,44 @@ def experiment(laboratory: Laboratory, stacks: Sequence[Stack]) -> list[Result]:
 
     All layers have to be different ones: a client takes what it has, however it pulled that.
     """
-    packed = laboratory.compress([BASE, *(layer for stack in stacks for layer in stack)])
-    verdicts = {layer: _judge(layer, made) for layer, made in packed.items()}
-    judged: dict[Stack, tuple[str | None, ...]] = {}
-    results: dict[Stack, Result] = {}
-    for stack in stacks:
-        found = [verdicts[layer] for layer in stack]
-        ends = [verdict for verdict in found if isinstance(verdict, Result)]
-        if ends:
-            results[stack] = replace(ends[0], layers=len(stack))
-        else:
-            judged[stack] = why_full(verdict for verdict in found if isinstance(verdict, Verdict))
+    judged = judge(laboratory, stacks)
+    results = {**judged.others, **_otherwise_by_the_command(laboratory, judged)}
     # An image is in a store once, so each form has a store of its own.
     forms: dict[Form, dict[Stack, HandmadeImage]] = defaultdict(dict)
-    for stack, why in judged.items():
+    for stack, why in judged.why_full.items():
         for is_rootless in (False, True):
             forms[Form(is_rootless, _GZIP)][stack] = gzip_image(stack)
             for what, partially in _twins(why, is_rootless).items():
-                forms[Form(is_rootless, what)][stack] = twin_image(stack, packed, partially)
+                forms[Form(is_rootless, what)][stack] = twin_image(stack, judged.packed, partially)
     pulled = laboratory.pull(forms)
-    for stack, why in judged.items():
+    for stack, why in judged.why_full.items():
         of_stack = {form: found[stack] for form, found in pulled.items() if stack in found}
-        results[stack] = _compare(why, of_stack)
+        if stack not in results:
+            results[stack] = _compare(why, of_stack)
     return [results[stack] for stack in stacks]
+
+
+def _otherwise_by_the_command(laboratory: Laboratory, judged: Judged) -> dict[Stack, Result]:
+    """The images of which the command `recompress run` says something else than the rules that it has.
+
+    It makes one twin of all layers that have one; each image that has none is exit 5, with the reason.
+    """
+    wrong = {}
+    # One that changes the root has a say in how layers above it are pulled.
+    layers = {layer: judged.verdicts[layer] for stack in judged.why_full for layer in stack}
+    row = sorted(layers, key=lambda layer: layers[layer].changes_root)
+    if row:
+        of_all = why_full(layers[layer] for layer in row)
+        annotated = dict(zip(row, laboratory.run(tuple(row)), strict=True))
+        for layer, why in zip(row, of_all, strict=True):
+            if annotated[layer] != (why is None):
+                said = "partially" if annotated[layer] else "in full"
+                stack = next(stack for stack in judged.why_full if layer in stack)
+                wrong[stack] = Result(len(stack), wrong=f"`recompress run` lets it be pulled {said}: {why}")
+    for stack, result in judged.others.items():
+        if result.refused and result.refused not in (said := laboratory.run_fails(stack)):
+            wrong[stack] = Result(len(stack), wrong=f"`recompress run` does not say {result.refused}: {said}")
+    return wrong
 
 
 def _judge(layer: bytes, made: Packed | None) -> Verdict | Result:
@@ -107,7 +154,7 @@ def _refused(layer: bytes, error: str) -> Result:
     try:
         check_source([blob], source, Digest.of(layer))
     except Unsupported as reason:
-        return Result(1, incomparable=f"no twin: {reason}")
+        return Result(1, refused=str(reason))
     return Result(1, wrong=f"no twin, and recompress does not say why: {error}")
 
 
@@ -145,15 +192,14 @@ def _compare(why: tuple[str | None, ...], forms: Mapping[Form, Pulled]) -> Resul
     incomparable = None
     if not any(difference) and all(forms[Form(is_rootless, _GZIP)].error for is_rootless in (False, True)):
         incomparable = f"podman cannot pull it as gzip: {forms[Form(False, _GZIP)].error}"
-    return Result(len(why), why, tuple(difference), wrongs[0] if wrongs else None, incomparable)
+    wrong = wrongs[0] if wrongs else None
+    return Result(len(why), why, tuple(difference), wrong, incomparable=incomparable)
 
 
 def _differences(gzip: Pulled, other: Pulled, layers: int) -> list[str | None]:
-    """How each layer differs, if it does. Where neither image can be pulled, they do not."""
-    if gzip.error and other.error:
-        return [None] * layers
+    """How each layer differs, if it does. Who cannot pull the gzip image has nothing to compare."""
     if gzip.error:
-        return [f"as gzip it cannot be pulled: {gzip.error}"] * layers
+        return [None] * layers
     if other.error:
         return [f"it cannot be pulled: {other.error}"] * layers
     pairs = zip(gzip.trees, other.trees, strict=True)

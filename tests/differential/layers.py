@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from tests.data.make_layers import CAPABILITY
+from tests.differential.chance import examples
 from tests.differential.entries import END, FORMATS, TYPES, Entry, Layer
 
 Image = tuple[Layer, ...]
@@ -67,24 +70,36 @@ _ENDS = (
 
 
 def random_images(seed: str, count: int) -> Sequence[Image]:
-    """Images with so many layers together, all of them different: four of five images have only one."""
-    dice = random.Random(seed)
+    """Images with so many layers together, all of them different: four of five images have only one.
+
+    Each oddity is in as many of them as any other.
+    """
     found: list[Image] = []
     seen: set[bytes] = set()
-    while len(seen) < count:
-        image = tuple(_layer(dice) for _ in range(min(dice.choice((1, 1, 1, 1, 2)), count - len(seen))))
-        streams = {layer.stream for layer in image}
-        if len(streams) == len(image) and not seen & streams:
-            found.append(image)
-            seen |= streams
-    return found
+    for number in itertools.count():
+        each = [
+            examples(functools.partial(_image, odd), f"{seed}/{number}/{name}", 1 + count // len(_ODDITIES))
+            for name, odd in _ODDITIES.items()
+        ]
+        for image in itertools.chain.from_iterable(itertools.zip_longest(*each, fillvalue=())):
+            streams = {layer.stream for layer in image}
+            if len(streams) == len(image) <= count - len(seen) and not seen & streams:
+                found.append(image)
+                seen |= streams
+        if len(seen) == count:
+            break
+    return [image for image in found if image]
 
 
-def _layer(dice: random.Random) -> Layer:
-    entries = _Ordinary(dice).make()
-    for _ in range(dice.choice((0, 0, 1, 1, 1, 1, 2, 2, 3))):
-        entries = _odd(dice, entries)
-    return Layer(tuple(entries), dice.choice(_ENDS) if dice.random() < 0.05 else END)
+def _image(odd: _Oddity, dice: random.Random) -> Image:
+    return tuple(_layer(odd, dice) for _ in range(dice.choice((1, 1, 1, 1, 2))))
+
+
+def _layer(odd: _Oddity, dice: random.Random) -> Layer:
+    entries = odd(dice, _Ordinary(dice).make())
+    for _ in range(dice.choice((0, 0, 0, 0, 0, 1, 2))):
+        entries = _ODDITIES[dice.choice(list(_ODDITIES))](dice, entries)
+    return Layer(tuple(entries), dice.choice(_ENDS) if dice.random() < 0.03 else END)
 
 
 class _Ordinary:
@@ -150,32 +165,117 @@ class _Ordinary:
                 self.files.append(self.entries[-1])
 
 
-def _odd(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
-    """The same with one oddity."""
+_Oddity = Callable[[random.Random, Sequence[Entry]], list[Entry]]
+"""Makes one thing odd in the entries of a layer."""
+
+
+def _none(_dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
+    return list(entries)
+
+
+def _dropped(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
     at = dice.randrange(len(entries))
-    entry, others = entries[at], [*entries[:at], *entries[at + 1 :]]
-    to = dice.randint(0, len(others))
-    match dice.choice(("drop", "move", "again", "insert", *["link"] * 3, "respell", *["change"] * 6)):
-        case "drop" if others:
-            return others
-        case "move":
-            return [*others[:to], entry, *others[to:]]
-        case "again":
-            # skopeo refuses layers with the same name twice, but not if it is spelled in another way.
-            new = replace(_changed(dice, entry), name=dice.choice((b"/%s", b"../%s", b"%s")) % entry.name)
-        case "insert":
-            new = _any(dice, entries)
-        case "link":
-            new, to = _link(dice, entry, entries), dice.choice((len(entries), len(entries), to))
-        case "respell":
-            return [*entries[:at], replace(entry, name=_respelled(dice, entry.name)), *entries[at + 1 :]]
-        case _:
-            return [*entries[:at], _changed(dice, entry), *entries[at + 1 :]]
-    return [*entries[:to], new, *entries[to:]]
+    return [*entries[:at], *entries[at + 1 :]] or list(entries)
 
 
-def _any(dice: random.Random, entries: Sequence[Entry]) -> Entry:
-    """Any entry at all; most often it has to do with a place that is in the layer already."""
+def _moved(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
+    at = dice.randrange(len(entries))
+    return _inserted(dice, [*entries[:at], *entries[at + 1 :]], [entries[at]])
+
+
+def _again(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
+    # skopeo refuses layers with the same name twice, but not if it is spelled in another way.
+    entry = _changed(dice, dice.choice(entries))
+    return _inserted(
+        dice, entries, [replace(entry, name=dice.choice((b"/%s", b"../%s", b"%s")) % entry.name)]
+    )
+
+
+def _inserted(dice: random.Random, entries: Sequence[Entry], new: Sequence[Entry]) -> list[Entry]:
+    to = dice.randint(0, len(entries))
+    return [*entries[:to], *new, *entries[to:]]
+
+
+def _one(
+    change: Callable[[random.Random, Entry], Entry], dice: random.Random, entries: Sequence[Entry]
+) -> list[Entry]:
+    """Change one of them."""
+    at = dice.randrange(len(entries))
+    return [*entries[:at], change(dice, entries[at]), *entries[at + 1 :]]
+
+
+def _linked(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
+    link = _link(dice, dice.choice(entries), entries)
+    return [*entries, link] if dice.random() < 0.7 else _inserted(dice, entries, [link])
+
+
+def _linked_twice(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
+    """A file or a link of any kind, and a hard link to it that says something else of it."""
+    kind = dice.choice(("reg", "reg", "symlink", "symlink", "dir"))
+    target = Entry(
+        kind, b"target", b"x" if kind == "symlink" else b"", content=b"1" if kind == "reg" else b""
+    )
+    target = _with_other(dice.choice(("uid", "mtime", "xattrs", "mode")), dice, target)
+    to = _respelled(dice, target.name) if dice.random() < 0.5 else target.name
+    link = replace(target, kind="hardlink", name=b"hard", link=to, content=b"")
+    if dice.random() < 0.7:
+        link = _with_other(dice.choice(("uid", "mtime", "mtime", "xattrs", "mode")), dice, link)
+    return _inserted(dice, entries, [target, link])
+
+
+def _another_kind(dice: random.Random, entry: Entry) -> Entry:
+    kind = dice.choice(("fifo", "char", "block", *TYPES))
+    changed = replace(entry, kind=kind, device=dice.choice(_DEVICES))
+    return changed if kind == "reg" else replace(changed, content=b"")
+
+
+def _root(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
+    """An entry for the root directory, or in its place."""
+    kind = dice.choice((*["dir"] * 19, *TYPES))
+    root = Entry(kind, dice.choice((b"./", b"/", b".", b"", b"./.", b"a/..", b"/.")), mode=0o755)
+    root = replace(root, **dice.choice(({}, {"mode": 0o700}, {"mode": 0o1777}, {"uid": 1000}, {"gid": 5},
+                                        {"xattrs": (_XATTRS[0],)}, {"mode": 0o555})))  # fmt: skip
+    return _inserted(dice, [entry for entry in entries if entry.name.strip(b"./")], [root])
+
+
+def _sticky(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
+    """A directory in which it depends on its owner who may follow a link, and such links, in any order."""
+    directory = Entry(
+        "dir", dice.choice((b"tmp", b"tmp/", b"a/tmp")), mode=dice.choice((0o1777, 0o1777, 0o1775))
+    )
+    inside = directory.name.rstrip(b"/") + b"/"
+    where = dice.choice((inside, inside, b""))
+    link = Entry("symlink", where + b"link", b"target", 0o777, dice.choice((0, 1000)), dice.choice((0, 100)))
+    hard = replace(link, kind="hardlink", name=dice.choice((inside, b"")) + b"hard", link=link.name)
+    hard = replace(hard, uid=dice.choice((0, 1000)))
+    new = [directory, link, hard][: dice.choice((2, 2, 3))]
+    if dice.random() < 0.5:
+        dice.shuffle(new)
+    return _inserted(dice, entries, new)
+
+
+def _node(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
+    """Something in dev/, and a link to it."""
+    kind = dice.choice(("char", "block", "fifo"))
+    node = Entry(kind, dice.choice((b"dev/node", b"./dev/node", b"node")), device=dice.choice(_DEVICES))
+    link = Entry("hardlink", dice.choice((b"dev/link", b"link")), node.name, device=node.device)
+    return _inserted(dice, entries, [Entry("dir", b"dev/", mode=0o755), node, link][: dice.choice((2, 3))])
+
+
+def _whiteout(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
+    """A whiteout of an entry, of what is below it, or of nothing; then, perhaps, a link to one of these."""
+    entry = dice.choice(entries)
+    below = entry.name.rstrip(b"/") + b"/"
+    name = dice.choice((_deleted(entry.name), below + b".wh.a", b".wh.gone", b".wh.", b".wh..", b".wh..."))
+    content = dice.choice((b"", b"content"))
+    kind = dice.choice((*["reg"] * 9, *TYPES))
+    whiteout = Entry(kind, name, entry.name, 0, content=content if kind == "reg" else b"")
+    to = dice.choice((name, *[name.replace(b".wh.", b"")] * 4, entry.name))
+    return _inserted(dice, entries, [whiteout, Entry("hardlink", b"hard", to)][: dice.choice((1, 2))])
+
+
+def _any(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
+    """With any entry at all; most often it has to do with a place that is in the layer already."""
 
     def place() -> bytes:
         if dice.random() < 0.4:
@@ -188,7 +288,7 @@ def _any(dice: random.Random, entries: Sequence[Entry]) -> Entry:
     entry = Entry(
         dice.choice(list(TYPES)), place(), place(), dice.choice(_MODES), format=dice.choice(FORMATS)
     )
-    return _changed(dice, entry)
+    return _inserted(dice, entries, [_changed(dice, entry)])
 
 
 def _link(dice: random.Random, target: Entry, entries: Sequence[Entry]) -> Entry:
@@ -200,6 +300,10 @@ def _link(dice: random.Random, target: Entry, entries: Sequence[Entry]) -> Entry
     name = dice.choice(directories) + b"link"
     link = replace(target, kind="hardlink", name=name, link=to, content=b"", size=None)
     return replace(_changed(dice, link), kind="hardlink") if dice.random() < 0.7 else link
+
+
+def _respelled_entry(dice: random.Random, entry: Entry) -> Entry:
+    return replace(entry, name=_respelled(dice, entry.name))
 
 
 def _respelled(dice: random.Random, name: bytes) -> bytes:
@@ -216,22 +320,12 @@ def _deleted(name: bytes) -> bytes:
 
 def _changed(dice: random.Random, entry: Entry) -> Entry:
     """The same with another value in one field."""
-    values: dict[str, Callable[[], Any]] = {
-        "kind": lambda: dice.choice(list(TYPES)),
-        "name": lambda: _path(dice),
-        "link": lambda: _path(dice),
-        "mode": lambda: dice.choice(_MODES),
-        "uid": lambda: dice.choice(_IDS),
-        "gid": lambda: dice.choice(_IDS),
-        "mtime": lambda: dice.choice(_TIMES),
-        "content": lambda: _content(dice),
-        "xattrs": lambda: _some_xattrs(dice),
-        "device": lambda: dice.choice(_DEVICES),
-        "format": lambda: dice.choice(FORMATS),
-        "size": lambda: dice.choice((1, 600)),
-    }
-    field = dice.choice((*values, "kind", "xattrs", "xattrs"))
-    changed = replace(entry, **{field: values[field]()})
+    return _with_other(dice.choice((*_VALUES, "kind", "xattrs", "xattrs")), dice, entry)
+
+
+def _with_other(field: str, dice: random.Random, entry: Entry) -> Entry:
+    """The same with another value in that field."""
+    changed = replace(entry, **{field: _VALUES[field](dice)})
     if field == "kind":
         changed = replace(changed, device=dice.choice(_DEVICES))
     # Content that is not there, or that only its header does not know of, would make it no tar stream.
@@ -267,3 +361,36 @@ def _content(dice: random.Random) -> bytes:
             return b"".join(pieces)
         case _:
             return b"content %d\n" % number.randint(0, 9)
+
+
+_VALUES: Mapping[str, Callable[[random.Random], Any]] = {
+    "kind": lambda dice: dice.choice(list(TYPES)),
+    "name": _path,
+    "link": _path,
+    "mode": lambda dice: dice.choice(_MODES),
+    "uid": lambda dice: dice.choice(_IDS),
+    "gid": lambda dice: dice.choice(_IDS),
+    "mtime": lambda dice: dice.choice(_TIMES),
+    "content": _content,
+    "xattrs": _some_xattrs,
+    "device": lambda dice: dice.choice(_DEVICES),
+    "format": lambda dice: dice.choice(FORMATS),
+    "size": lambda dice: dice.choice((1, 600)),
+}
+
+_ODDITIES: Mapping[str, _Oddity] = {
+    "none": _none,
+    "dropped": _dropped,
+    "moved": _moved,
+    "again": _again,
+    "any": _any,
+    "linked": _linked,
+    "linked twice": _linked_twice,
+    "root": _root,
+    "sticky": _sticky,
+    "node": _node,
+    "whiteout": _whiteout,
+    "another kind": functools.partial(_one, _another_kind),
+    "respelled": functools.partial(_one, _respelled_entry),
+    **{field: functools.partial(_one, functools.partial(_with_other, field)) for field in _VALUES},
+}

@@ -15,14 +15,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recompress.errors import Unsupported
 from recompress.manifest import Descriptor, MediaType
 from recompress.reference import Digest
 from tests import images
 from tests.differential.entries import Entry, stream
+from tests.differential.layers import Image
 from tests.differential.trees import Tree, read_tree
 from tests.images import HandmadeImage
 from tests.integration import sources
 from tests.integration.clients import Ended, Podman, command
+from tests.integration.command import Outcome, recompress
 from tests.integration.registries import Registry
 from tests.tampering import Packed
 
@@ -48,6 +51,11 @@ Stack = tuple[bytes, ...]
 """The layers of an image above the base, as tar streams."""
 
 
+def stack_of(image: Image) -> Stack:
+    """The layers of an image made by chance, as tar streams."""
+    return tuple(layer.stream for layer in image)
+
+
 @dataclass(frozen=True, slots=True)
 class Pulled:
     """What came of pulling an image: a tree for each layer of its stack, or why the pull failed.
@@ -61,10 +69,11 @@ class Pulled:
 
 
 class Form(NamedTuple):
-    """A way to get an image: by whom, and as what, which is for the caller to say."""
+    """A way to get an image: by whom, as what, which is for the caller to say, and by what kind of client."""
 
     is_rootless: bool
     what: str
+    pulls_partially: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,7 @@ class Laboratory:
     def _compress(self, streams: Sequence[bytes]) -> list[Packed] | None:
         layers = [gzipped(stream) for stream in streams]
         source = _image(streams, layers)
-        self._push([source])
+        self.push([source])
         repository, tag = f"docker://{self.registry.host}/{REPOSITORY}", uuid.uuid4().hex
         ended = subprocess.run(
             ["skopeo", "copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", "--format=oci",
@@ -106,15 +115,35 @@ class Laboratory:
         described = Descriptor(layer["mediaType"], digest, layer["size"], layer["annotations"])
         return Packed(described, Digest.of(stream), self.registry.blob(REPOSITORY, str(digest)))
 
-    def _push(self, pushed: Sequence[HandmadeImage]) -> None:
+    def run(self, stack: Stack) -> list[bool]:
+        """Whether the twin that `recompress run` makes lets each layer be pulled partially."""
+        ended = self._run(stack).succeeded()
+        layers = self.registry.document(REPOSITORY, ended.report["twin_digest"])["layers"]
+        return ["annotations" in layer for layer in layers[1:]]
+
+    def run_fails(self, stack: Stack) -> str:
+        """Why `recompress run` makes no twin, where that is exit 5; else all that it says."""
+        ended = self._run(stack)
+        return ended.error if ended.code == Unsupported.exit_code else f"exit {ended.code}: {ended.err}"
+
+    def _run(self, stack: Stack) -> Outcome:
+        image = gzip_image(stack)
+        self.push([image])
+        reference = f"{self.registry.host}/{REPOSITORY}@{image.digest}"
+        return recompress("run", reference, "--no-tls-verify", "--no-reuse", "--level=1", "--output=json")
+
+    def push(self, pushed: Sequence[HandmadeImage]) -> None:
         blobs = {blob for image in pushed for blob in (image.config, *image.layers)}
         with ThreadPoolExecutor(_REQUESTS) as pool:
             list(pool.map(lambda blob: self.registry.push_blob(REPOSITORY, blob), blobs))
-            list(pool.map(lambda image: self.registry.push_manifest(REPOSITORY, image.manifest), pushed))
+            list(pool.map(self._push_manifest, pushed))
+
+    def _push_manifest(self, image: HandmadeImage) -> None:
+        self.registry.push_manifest(REPOSITORY, image.manifest, MediaType.OCI_MANIFEST)
 
     def pull(self, forms: Mapping[Form, Mapping[Stack, HandmadeImage]]) -> dict[Form, dict[Stack, Pulled]]:
         """Pull the images of each form into a store of their own, all forms at the same time."""
-        self._push(list({image.digest: image for form in forms.values() for image in form.values()}.values()))
+        self.push(list({image.digest: image for form in forms.values() for image in form.values()}.values()))
         with ThreadPoolExecutor(_PULLS) as pool:
             return dict(zip(forms, pool.map(self._pull, forms, forms.values()), strict=True))
 
@@ -122,7 +151,7 @@ class Laboratory:
         if not pushed:
             return {}
         repository = f"{self.registry.host}/{REPOSITORY}"
-        with _podman(form.is_rootless) as podman:
+        with _podman(form) as podman:
             # One that fails does not keep it from pulling the others.
             names = [f"{repository}@{image.digest}" for image in pushed.values()]
             ended = podman("pull", "--quiet", "--tls-verify=false", *names)
@@ -173,23 +202,38 @@ def _manifest(streams: Sequence[bytes], layers: Sequence[Mapping[str, Any]]) -> 
 
 
 @contextmanager
-def _podman(is_rootless: bool) -> Iterator[Podman]:
+def _podman(form: Form) -> Iterator[Podman]:
     """A podman without images. Its store is on a volume, where overlays can be mounted."""
     directory = Path("/var/lib/containers") / uuid.uuid4().hex
     directory.mkdir()
     try:
-        yield RootlessPodman(directory / "store") if is_rootless else Podman(directory / "store")
+        yield _Client(directory / "store", form)
     finally:
         shutil.rmtree(directory)
 
 
-class RootlessPodman(Podman):
-    """podman as a user who is not root runs it."""
+@dataclass(frozen=True, slots=True)
+class _Client(Podman):
+    """podman as it gets images of a form."""
+
+    form: Form
 
     def __call__(self, *arguments: str) -> Ended:
         """Run a command."""
-        python = ("python3", "-m", "tests.differential.rootless", self.store.parent)
-        return command(*python, "podman", f"--root={self.store}", f"--runroot={self.store}-run", *arguments)
+        start: tuple[str | Path, ...] = ()
+        if self.form.is_rootless:
+            start = ("python3", "-m", "tests.differential.rootless", self.store.parent)
+        if not self.form.pulls_partially:
+            start = (*start, "env", f"CONTAINERS_STORAGE_CONF={_without_partial_pulls(self.store.parent)}")
+        return command(*start, "podman", f"--root={self.store}", f"--runroot={self.store}-run", *arguments)
+
+
+def _without_partial_pulls(directory: Path) -> Path:
+    file = directory / "storage.conf"
+    conf = Path("/etc/containers/storage.conf").read_text()
+    assert 'enable_partial_images = "true"' in conf
+    file.write_text(conf.replace('enable_partial_images = "true"', 'enable_partial_images = "false"'))
+    return file
 
 
 def _found(store: Path) -> dict[str, Pulled]:

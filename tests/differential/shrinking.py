@@ -1,4 +1,4 @@
-"""The smallest image that is wrong in the same way as a large one."""
+"""The smallest image, or forgery of one, that is wrong in the same way as a large one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from tests.differential.entries import END, Entry
+from tests.differential.forging import Forgery
 from tests.differential.layers import Image
 
 
@@ -15,6 +16,18 @@ def shrink(image: Image, is_wrong: Callable[[Image], bool]) -> Image:
         if smaller != image and is_wrong(smaller):
             return shrink(smaller, is_wrong)
     return image
+
+
+def shrink_forgery(forgery: Forgery, is_wrong: Callable[[Forgery], bool]) -> Forgery:
+    """Make a forgery smaller for as long as it stays wrong: fewer changes, then a smaller image."""
+    changes = forgery.changes
+    for number in range(len(changes)):
+        fewer = replace(forgery, changes=(*changes[:number], *changes[number + 1 :]))
+        if fewer.changes and is_wrong(fewer):
+            return shrink_forgery(fewer, is_wrong)
+    return replace(
+        forgery, image=shrink(forgery.image, lambda image: is_wrong(replace(forgery, image=image)))
+    )
 
 
 def _smaller(image: Image) -> Iterator[Image]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import stat
 import tarfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,19 @@ from typing import Any
 import pytest
 
 from recompress.layer.tarstream import TarStream
+from tests import images, tampering
 from tests.differential import mutants
 from tests.differential.entries import FORMATS, Entry, Layer, stream
 from tests.differential.experiment import Result
+from tests.differential.forgeries import CHANGES, Change, Honest, forged
+from tests.differential.forging import Forgery, Outcome, random_forgeries
 from tests.differential.layers import random_images
 from tests.differential.mutants import by_rules, missed
 from tests.differential.progress import Progress
 from tests.differential.report import Count
-from tests.differential.shrinking import shrink
+from tests.differential.shrinking import shrink, shrink_forgery
 from tests.differential.trees import Node, Tree, differences
+from tests.tampering import Packed
 
 DIRECTORY = Node(stat.S_IFDIR | 0o755, (0, 0), 0, "", None, {}, frozenset({b"a"}))
 FILE = Node(stat.S_IFREG | 0o644, (0, 0), 1, "digest", 5, {"user.a": b"1"}, frozenset({b"a", b"b"}))
@@ -136,19 +142,80 @@ def test_layers_are_counted_by_what_came_of_them() -> None:
     results = [
         Result(3, (None, "a reason", "a reason"), (None, "it differs", None)),
         Result(2, (None, None), (None, None), wrong="it differs"),
-        Result(1, incomparable="no twin"),
+        Result(1, incomparable="podman cannot pull it"),
+        Result(1, refused="no twin"),
     ]
-    assert Count.of(results) == Count(6, partially=1, in_full=1, for_nothing=1, incomparable=1, wrong=2)
+    count = Count(7, partially=1, in_full=1, for_nothing=1, refused=1, incomparable=1, wrong=2)
+    assert Count.of(results) == count
 
 
 def test_a_run_that_was_interrupted_goes_on_and_one_of_other_code_does_not(tmp_path: Path) -> None:
     file = tmp_path / "progress.json"
     result = Result(2, (None, "a reason"), (None, "it differs"))
+    outcome = Outcome(("the table", "the footer"), 6, "it is forged")
     started = Progress.of(file, None, 7)
-    assert started.is_new("batch")
-    started.add("batch", {"image": result})
-    goes_on = Progress.of(file, None, 8)
-    assert (goes_on.seed, goes_on.batches) == (7, {"batch": {"image": result}})
-    assert Progress.of(file, 9, 8).batches == {}
+    assert (started.tools, started.images, started.forgeries) == ({}, {}, {})
+    started.add_tool("a tool", result)
+    started.add_images("batch", [result])
+    started.add_forgeries("batch", [outcome])
+    assert Progress.of(file, None, 8) == started
+    assert Progress.of(file, 9, 8).images == {}
     file.write_text(file.read_text().replace(started.sources, "other code"))
-    assert Progress.of(file, None, 8).batches == {}
+    assert Progress.of(file, None, 8).images == {}
+
+
+HONEST = Honest((Packed.load("kinds"), Packed.load("chunks")), (True, False), images.config())
+
+
+def changes(names: Sequence[str], seed: int) -> tuple[Change, ...]:
+    return tuple(Change(name, seed) for name in names)
+
+
+def test_a_twin_that_is_put_together_again_without_a_change_is_proven() -> None:
+    whole = forged(HONEST, ())
+    for layer, packed, keeps in zip(
+        json.loads(whole.manifest)["layers"], HONEST.layers, (True, False), strict=True
+    ):
+        assert ("annotations" in layer) is keeps
+        again = tampering.Layer.of(packed).pack(packed.diff_id)
+        assert layer["digest"] == str(again.layer.digest)
+        again.prove()
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_change_makes_other_twins_and_the_same_ones_for_the_same_seed(name: str) -> None:
+    whole = forged(HONEST, ())
+    made = [forged(HONEST, changes([name], seed)) for seed in range(30)]
+    assert made == [forged(HONEST, changes([name], seed)) for seed in range(30)]
+    assert len({image.manifest for image in made if image.manifest != whole.manifest}) >= 2
+
+
+def test_several_changes_are_all_made() -> None:
+    made = forged(
+        HONEST, changes(["a layer's descriptor", "the layers of the manifest", "bytes of the blob"], 1)
+    )
+    alone = [forged(HONEST, changes([name], 1)) for name in ("a layer's descriptor", "bytes of the blob")]
+    assert made.manifest not in [image.manifest for image in alone]
+    assert made.layers == alone[1].layers
+
+
+def test_every_change_comes_first_in_random_forgeries_of_every_image() -> None:
+    of = [(Layer((Entry("reg", name),)),) for name in (b"a", b"b")]
+    made = list(random_forgeries("1", of, 100))
+    assert made == list(random_forgeries("1", of, 100))
+    assert len(made) == 100
+    assert {forgery.changes[0].name for forgery in made} == set(CHANGES)
+    assert {forgery.image for forgery in made} == set(of)
+
+
+def test_the_smallest_forgery_that_is_wrong_in_the_same_way_is_found() -> None:
+    image = (Layer((Entry("reg", b"a"), Entry("reg", b"b", uid=5))), Layer((Entry("fifo", b"p"),)))
+    forgery = Forgery(image, changes(["the table", "the footer", "chunks"], 3))
+
+    def is_wrong(other: Forgery) -> bool:
+        return Change("the footer", 3) in other.changes and b"b" in [
+            e.name for layer in other.image for e in layer.entries
+        ]
+
+    smallest = Forgery((Layer((Entry("reg", b"b"),)),), changes(["the footer"], 3))
+    assert shrink_forgery(forgery, is_wrong) == smallest
