@@ -32,6 +32,7 @@ from recompress.reference import Digest, Repository
 from recompress.registry.auth import RegistryAuth
 from recompress.registry.credentials import Credentials, credentials_for
 from recompress.registry.ranges import ByteRange, TwoRanges, TwoRangesAnswer, read_answer
+from recompress.registry.tags import MAX_PAGE_BYTES, TagsPage, all_pages, read_page
 from recompress.registry.transport import (
     Tls,
     answer_error,
@@ -160,6 +161,37 @@ class RepositoryClient:
         headers = {"Content-Type": served.content_type}
         with self._send("PUT", f"manifests/{selector}", content=served.content, headers=headers):
             pass
+
+    # Tags
+
+    def tags(self) -> tuple[str, ...]:
+        """All tags of the repository. Each page of the list is an operation with its own tries.
+
+        Raises VerificationFailed for what is no list of tags, Unsupported for one that is too long.
+        """
+        return all_pages(self._tags_page)
+
+    @_retried
+    def _tags_page(self, query: bytes) -> TagsPage:
+        url = httpx.URL(self._url("tags/list")).copy_with(query=query or None)
+        with self._send("GET", url) as response:
+            content = _body(response, MAX_PAGE_BYTES)
+        return read_page(content, url, response.links)
+
+    @_retried
+    def delete_tag(self, tag: str) -> None:
+        """Delete a tag by its name, so that its manifest and other tags of that stay.
+
+        No error where it is gone already: an answer may have been lost. Raises Unsupported where the
+        registry cannot: it says so with 400 or 405 (OCI distribution specification 1.1, "Deleting tags").
+        """
+        with self._exchange("DELETE", f"manifests/{tag}") as response:
+            if response.status_code < 400 or response.status_code == 404:
+                return
+            error = answer_error("DELETE", response, self.repository)
+            if response.status_code in (400, 405, 501):
+                raise Unsupported(f"the registry cannot delete a tag by its name: {error}")
+            raise error
 
     # Blobs
 

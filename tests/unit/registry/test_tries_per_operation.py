@@ -36,6 +36,8 @@ CALLS: Mapping[str, Callable[[RepositoryClient], object]] = {
     "manifest": lambda client: client.manifest(TAG),
     "tag": lambda client: client.tag(TAG, SERVED),
     "put_manifest": lambda client: client.put_manifest(TAG, SERVED),
+    "tags": lambda client: client.tags(),
+    "delete_tag": lambda client: client.delete_tag(TAG),
     "config": lambda client: client.config(Descriptor(MediaType.OCI_CONFIG, DIGEST, len(BLOB))),
     "blob": read_blob,
     "blob_range_sha256": lambda client: client.blob_range_sha256(DIGEST, 0, 1),
@@ -61,6 +63,8 @@ class Failing:
 FOREVER = [
     Failing("manifest", {"GET": BUSY}, ["GET"] * TRIES),
     Failing("put_manifest", {"PUT": BUSY}, ["PUT"] * TRIES),
+    Failing("tags", {"GET": BUSY}, ["GET"] * TRIES),
+    Failing("delete_tag", {"DELETE": BUSY}, ["DELETE"] * TRIES),
     Failing("config", {"GET": BUSY}, ["GET"] * TRIES),
     Failing("blob", {"GET": BUSY}, ["GET"]),
     Failing("blob_range", {"GET": BUSY}, ["GET"]),
