@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from recompress.manifest import (
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, Served
 
+_TAG = re.compile(r"sha256-([0-9a-f]{64})\.(?:zstd-chunked|oci)")
 _NO_SUCH_DOCUMENT = (Unsupported, VerificationFailed)
 _OF_COMPRESSED_BYTES = (
     CHUNKED_PREFIX,
@@ -43,6 +45,12 @@ def default_tag(source: Manifest) -> str:
 def oci_tag(source: Manifest) -> str:
     """The tag of the OCI twin of a Docker v2s2 manifest."""
     return f"sha256-{source.digest.hex}.oci"
+
+
+def source_of(tag: str) -> Digest | None:
+    """The source that is named in a tag of one of these two forms; None for any other tag."""
+    named = _TAG.fullmatch(tag)
+    return Digest(named[1]) if named else None
 
 
 def push_oci(client: RepositoryClient, source: Manifest) -> Digest:

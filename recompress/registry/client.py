@@ -140,6 +140,24 @@ class RepositoryClient:
             _compare(content, selector, f"the manifest {self.repository}@{selector}")
         return Served(content, response.headers.get("Content-Type", ""))
 
+    @_retried
+    def has_manifest(self, selector: str | Digest) -> bool:
+        """Whether the repository has a manifest; the bytes of one that has a digest are compared with it.
+
+        False only where the registry itself says 404: NotFound is raised where its token server does, or a
+        storage that it redirects to.
+        """
+        url = httpx.URL(self._url(f"manifests/{selector}"))
+        with self._exchange("GET", url, headers={"Accept": _ACCEPT}) as response:
+            if response.status_code == 404 and response.url == url:
+                return False
+            if response.status_code >= 400:
+                raise answer_error("GET", response, self.repository)
+            content = _body(response, MAX_MANIFEST_BYTES)
+        if isinstance(selector, Digest):
+            _compare(content, selector, f"the manifest {self.repository}@{selector}")
+        return True
+
     def tag(self, tag: str, served: Served) -> None:
         """Put a tag on a manifest. Where tags are immutable, it may be there already.
 

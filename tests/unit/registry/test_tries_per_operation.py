@@ -36,6 +36,7 @@ CALLS: Mapping[str, Callable[[RepositoryClient], object]] = {
     "manifest": lambda client: client.manifest(TAG),
     "tag": lambda client: client.tag(TAG, SERVED),
     "put_manifest": lambda client: client.put_manifest(TAG, SERVED),
+    "has_manifest": lambda client: client.has_manifest(TAG),
     "tags": lambda client: client.tags(),
     "delete_tag": lambda client: client.delete_tag(TAG),
     "config": lambda client: client.config(Descriptor(MediaType.OCI_CONFIG, DIGEST, len(BLOB))),
@@ -63,6 +64,7 @@ class Failing:
 FOREVER = [
     Failing("manifest", {"GET": BUSY}, ["GET"] * TRIES),
     Failing("put_manifest", {"PUT": BUSY}, ["PUT"] * TRIES),
+    Failing("has_manifest", {"GET": BUSY}, ["GET"] * TRIES),
     Failing("tags", {"GET": BUSY}, ["GET"] * TRIES),
     Failing("delete_tag", {"DELETE": BUSY}, ["DELETE"] * TRIES),
     Failing("config", {"GET": BUSY}, ["GET"] * TRIES),

@@ -1,0 +1,200 @@
+"""Tags of twins whose source is gone: found, and where that is asked for, deleted.
+
+A tag too many costs some storage, and one too few breaks an image. So whatever is not certain ends the
+command before anything is deleted, and nothing is deleted but by the name of a tag of our own.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from recompress import twin
+from recompress.errors import NotFound, RecompressError, Unavailable, Unsupported, about
+from recompress.manifest import INDEX_TYPES, Index, Manifest, MediaType, parse_manifest
+from recompress.prune_report import Orphan, PruneReport
+from recompress.reference import Digest, Reference, Repository
+from recompress.registry import Connection, RepositoryClient, Served, retrying
+
+log = logging.getLogger(__name__)
+
+_WAIT_SECONDS = 5.0
+"""A registry with replicas answers 404 for a moment for what is there; after so long it is asked again."""
+
+Places = tuple[RepositoryClient, ...]
+"""Where sources are looked for. The first one is the repository whose tags are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tags:
+    """The manifest that each tag of a repository names, which of them may be twins, and what indexes hold."""
+
+    digests: Mapping[str, Digest]
+    twins: Collection[str]
+    held: Collection[Digest]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    orphans: tuple[Orphan, ...]
+    kept: int
+    digests: Mapping[str, Digest]
+
+
+def prune(
+    connection: Connection, repository: Repository, sources: Iterable[Repository], *, delete: bool
+) -> PruneReport:
+    """List the orphans among the tags of `repository`, and with `delete` delete them.
+
+    A tag is an orphan if its name is of our scheme (twin.source_of), if the manifest that is named in it is
+    in neither `repository` nor `sources`, and if no index that a tag of `repository` names holds the manifest
+    of the tag. Raises Unsupported where not one source is there, and where the registry cannot delete tags;
+    NotFound for one of `sources` that is not there; and whatever else is not a clear answer, as it is.
+    """
+    with ExitStack() as stack:
+        names = tuple(dict.fromkeys((repository, *sources)))
+        places = tuple(stack.enter_context(connection.client(name)) for name in names)
+        found = _find(places)
+        if not delete:
+            return PruneReport(repository, names, found.orphans, found.kept, False)
+        deleted = _delete(places, found, connection.attempts)
+        stay = len(found.orphans) - len(deleted)
+        return PruneReport(repository, names, deleted, found.kept + stay, True)
+
+
+def _find(places: Places) -> _Found:
+    repository = places[0]
+    ours = {tag: source for tag in repository.tags() if (source := twin.source_of(tag))}
+    gone = _gone(places, set(ours.values()))
+    if gone and gone == set(ours.values()):
+        raise Unsupported(
+            f"not one of the {len(ours)} twins in {repository.repository} has its source in "
+            f"{', '.join(str(place.repository) for place in places)}: they seem to have been pushed with "
+            "--to from elsewhere; name the repositories of their sources with --source"
+        )
+    if gone:
+        time.sleep(_WAIT_SECONDS)
+        gone = _gone(places, gone)
+    if not gone:
+        return _Found((), len(ours), {})
+    # All that was pushed while the sources were looked for is seen, too: tags are read last.
+    tags = _read_tags(repository)
+    candidates = [tag for tag in sorted(ours) if ours[tag] in gone and tag in tags.twins]
+    orphans = tuple(
+        Orphan(tag, ours[tag], tags.digests[tag]) for tag in candidates if tags.digests[tag] not in tags.held
+    )
+    there = sum(twin.source_of(tag) is not None for tag in tags.digests)
+    return _Found(orphans, there - len(orphans), tags.digests)
+
+
+def _gone(places: Places, sources: set[Digest]) -> set[Digest]:
+    """Those manifests that no place has. Each place that is named has to be one."""
+    gone = sources
+    for place in places:
+        here = {digest for digest in sorted(gone) if place.has_manifest(digest)}
+        if gone and not here and place is not places[0]:
+            _check_is_there(place)
+        gone = gone - here
+    return gone
+
+
+def _check_is_there(place: RepositoryClient) -> None:
+    """Raise NotFound for a repository without tags: a wrong name must not make orphans of all twins."""
+    with about(f"--source {place.repository}", NotFound):
+        if not place.tags():
+            raise NotFound("it has neither tags nor any of the sources: check its name")
+
+
+def _read_tags(client: RepositoryClient) -> _Tags:
+    digests: dict[str, Digest] = {}
+    twins: set[str] = set()
+    held: set[Digest] = set()
+    for tag in client.tags():
+        with about(f"{Reference(client.repository, tag)}, which the registry lists", RecompressError):
+            served = client.manifest(tag)
+            digests[tag] = Digest.of(served.content)
+            found = _read(served)
+            if isinstance(found, Index):
+                held |= _held(client, found)
+            # Twins of both kinds are OCI image manifests. Anything else of such a name is somebody else's.
+            if isinstance(found, Manifest) and found.media_type == MediaType.OCI_MANIFEST:
+                twins.add(tag)
+    return _Tags(digests, twins, held)
+
+
+def _held(client: RepositoryClient, index: Index) -> set[Digest]:
+    """The digests of all that is in an index, and in the indexes in it."""
+    held: set[Digest] = set()
+    read: set[Digest] = set()
+    left = [index]
+    while left:
+        for member in left.pop().manifests:
+            held.add(member.digest)
+            if member.media_type in INDEX_TYPES and member.digest not in read:
+                read.add(member.digest)
+                found = _read(client.manifest(member.digest))
+                left += [found] if isinstance(found, Index) else []
+    return held
+
+
+def _read(served: Served) -> Manifest | Index | None:
+    """The manifest or index; None for an artifact and the like, which holds nothing."""
+    try:
+        return parse_manifest(served.content, served.content_type)
+    except Unsupported:
+        if _may_be_an_index(served.content):
+            raise
+        return None
+
+
+def _may_be_an_index(content: bytes) -> bool:
+    """Whether some client could find manifests in it, by whatever spelling of the key."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return True
+    return not isinstance(document, dict) or any(key.lower() == "manifests" for key in document)
+
+
+def _delete(places: Places, found: _Found, attempts: int) -> tuple[Orphan, ...]:
+    repository = places[0]
+    deleted: list[Orphan] = []
+    tags = dict(found.digests)
+    for orphan in found.orphans:
+        done = f"{len(deleted)} of {len(found.orphans)} orphans were deleted, and then"
+        with about(f"{done}: {Reference(repository.repository, orphan.tag)}", RecompressError):
+            served = repository.manifest(orphan.tag)
+            if Digest.of(served.content) != orphan.twin or any(p.has_manifest(orphan.source) for p in places):
+                log.warning("%s stays: it was moved, or its source was pushed again", orphan.tag)
+                continue
+            repository.delete_tag(orphan.tag)
+            retrying(attempts, partial(_expect_gone, repository, orphan.tag))
+            del tags[orphan.tag]
+            others = [tag for tag, digest in tags.items() if digest == orphan.twin]
+            _expect_there(repository, others, served)
+            deleted.append(orphan)
+    return tuple(deleted)
+
+
+def _expect_gone(client: RepositoryClient, tag: str) -> None:
+    if client.has_manifest(tag):
+        raise Unavailable("the registry took the request to delete it, and it is still there", temporary=True)
+
+
+def _expect_there(client: RepositoryClient, tags: Iterable[str], served: Served) -> None:
+    """Put back the tags of a manifest that a registry has deleted with another one of its tags."""
+    lost = [tag for tag in tags if not client.has_manifest(tag)]
+    if not lost:
+        return
+    for tag in lost:
+        with about(f"the registry deleted its manifest, and {tag} could not be put back", RecompressError):
+            client.tag(tag, served)
+    raise Unsupported(
+        f"the registry deleted its manifest with all its tags, and {', '.join(lost)} were put back: "
+        "it cannot delete a tag by its name"
+    )
