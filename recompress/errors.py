@@ -4,7 +4,7 @@ RecompressError
 ├── UsageError            2   bad reference, no digest, bad option
 ├── Refused               3   the registry refused: authentication or authorisation
 ├── NotFound              4   no such repository, manifest or blob
-├── Unsupported           5   cannot be recompressed
+├── Unsupported           5   cannot be recompressed; prune: cannot be told or deleted
 ├── VerificationFailed    6   what was pushed is not what it must be; no results
 ├── Unavailable           7   registry or network kept failing after all tries
 │   ├── TimedOut          7   the time for the whole run ran out
@@ -46,7 +46,7 @@ class NotFound(RecompressError):
 
 
 class Unsupported(RecompressError):
-    """The image is of a kind that has no zstd:chunked twin."""
+    """The image is of a kind that has no zstd:chunked twin, or the registry cannot do what is asked."""
 
     exit_code = 5
 

@@ -71,15 +71,15 @@ def _find(places: Places) -> _Found:
     repository = places[0]
     ours = {tag: source for tag in repository.tags() if (source := twin.source_of(tag))}
     gone = _gone(places, set(ours.values()))
+    if gone:
+        time.sleep(_WAIT_SECONDS)
+        gone = _gone(places, gone)
     if gone and gone == set(ours.values()):
         raise Unsupported(
             f"not one of the {len(ours)} twins in {repository.repository} has its source in "
             f"{', '.join(str(place.repository) for place in places)}: they seem to have been pushed with "
             "--to from elsewhere; name the repositories of their sources with --source"
         )
-    if gone:
-        time.sleep(_WAIT_SECONDS)
-        gone = _gone(places, gone)
     if not gone:
         return _Found((), len(ours), {})
     # All that was pushed while the sources were looked for is seen, too: tags are read last.

@@ -267,6 +267,15 @@ def test_a_source_that_is_404_once_is_there(registry: Registry, between: list[Ca
     nothing_is_deleted(registry)
 
 
+def test_the_only_source_that_is_404_once_is_there(
+    registry: Registry, between: list[Callable[[], object]]
+) -> None:
+    del registry.manifests[tag(GONE)]
+    registry.lose(SOURCES[THERE])
+    between.append(lambda: registry.put(SOURCES[THERE]))
+    nothing_is_deleted(registry)
+
+
 def test_each_source_is_asked_for_twice_in_each_repository(registry: Registry, elsewhere: Registry) -> None:
     pruned(registry, elsewhere)
     wanted = f"/manifests/{Digest.of(SOURCES[GONE])}"
