@@ -69,12 +69,18 @@ def prune(
 
 def _find(places: Places) -> _Found:
     repository = places[0]
-    ours = {tag: source for tag in repository.tags() if (source := twin.source_of(tag))}
-    gone = _gone(places, set(ours.values()))
-    if gone:
+    first = repository.tags()
+    ours = {tag: source for tag in first if (source := twin.source_of(tag))}
+    wanted = set(ours.values())
+    there = _there(places, wanted)
+    if gone := wanted - there.keys():
+        for place in places[1:]:
+            if place not in there.values():
+                _check_is_there(place)
         time.sleep(_WAIT_SECONDS)
-        gone = _gone(places, gone)
-    if gone and gone == set(ours.values()):
+        there |= _there(places, gone)
+        gone -= there.keys()
+    if gone and not there:
         raise Unsupported(
             f"not one of the {len(ours)} twins in {repository.repository} has its source in "
             f"{', '.join(str(place.repository) for place in places)}: they seem to have been pushed with "
@@ -82,25 +88,26 @@ def _find(places: Places) -> _Found:
         )
     if not gone:
         return _Found((), len(ours), {})
-    # All that was pushed while the sources were looked for is seen, too: tags are read last.
-    tags = _read_tags(repository)
+    # The tags are read last, so that what was pushed meanwhile is seen. A list may lack a tag for a moment.
+    second = repository.tags()
+    lacking = (tag for tag in sorted({*first} - {*second}) if repository.has_manifest(tag))
+    tags = _read_tags(repository, (*second, *lacking))
     candidates = [tag for tag in sorted(ours) if ours[tag] in gone and tag in tags.twins]
     orphans = tuple(
         Orphan(tag, ours[tag], tags.digests[tag]) for tag in candidates if tags.digests[tag] not in tags.held
     )
-    there = sum(twin.source_of(tag) is not None for tag in tags.digests)
-    return _Found(orphans, there - len(orphans), tags.digests)
+    kept = sum(twin.source_of(tag) is not None for tag in tags.digests) - len(orphans)
+    return _Found(orphans, kept, tags.digests)
 
 
-def _gone(places: Places, sources: set[Digest]) -> set[Digest]:
-    """Those manifests that no place has. Each place that is named has to be one."""
-    gone = sources
+def _there(places: Places, sources: Collection[Digest]) -> dict[Digest, RepositoryClient]:
+    """Those of the sources that are somewhere, and where."""
+    there: dict[Digest, RepositoryClient] = {}
     for place in places:
-        here = {digest for digest in sorted(gone) if place.has_manifest(digest)}
-        if gone and not here and place is not places[0]:
-            _check_is_there(place)
-        gone = gone - here
-    return gone
+        for digest in sorted({*sources} - there.keys()):
+            if place.has_manifest(digest):
+                there[digest] = place
+    return there
 
 
 def _check_is_there(place: RepositoryClient) -> None:
@@ -110,11 +117,11 @@ def _check_is_there(place: RepositoryClient) -> None:
             raise NotFound("it has neither tags nor any of the sources: check its name")
 
 
-def _read_tags(client: RepositoryClient) -> _Tags:
+def _read_tags(client: RepositoryClient, tags: Iterable[str]) -> _Tags:
     digests: dict[str, Digest] = {}
     twins: set[str] = set()
     held: set[Digest] = set()
-    for tag in client.tags():
+    for tag in tags:
         with about(f"{Reference(client.repository, tag)}, which the registry lists", RecompressError):
             served = client.manifest(tag)
             digests[tag] = Digest.of(served.content)

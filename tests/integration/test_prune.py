@@ -79,9 +79,6 @@ def test_the_tags_of_a_deleted_image_are_listed_and_then_deleted_and_no_other(
         }
         for name in mine
     ]
-    table = recompress("prune", f"{deleting.host}/{repository}", "--no-tls-verify").succeeded().out
-    assert all(name in table for name in mine)
-    assert "2 of 3 tags of twins have no source; nothing was deleted" in table
     assert deleting.server.asked("DELETE") == []
 
     deleted = prune(deleting.host, repository, "--delete").succeeded().report
@@ -166,9 +163,7 @@ def test_a_token_is_asked_for_with_the_right_to_delete(
     reader = User(Account("pruner", "pruners-password"), {"tests/": "pull"})
     tokens.users = [deleter, reader]
     for user, code, answer in ((deleter, 5, "400 DIGEST_INVALID"), (reader, 3, "401 UNAUTHORIZED")):
-        file = user.account.auth_file(tmp_path, door.host)
-        authfile = f"--authfile={file}"
-        assert len(orphans(prune(door.host, repository, authfile))) == 2
+        authfile = f"--authfile={user.account.auth_file(tmp_path, door.host)}"
         prune(door.host, repository, authfile, "--delete").failed(code, answer)
 
 
@@ -192,4 +187,6 @@ def test_the_example_lists_and_does_not_delete(
     assert variable["value"].endswith(secret.name)
     outcome = recompress(*arguments, "--no-tls-verify", env={variable["name"]: str(secret)}).succeeded()
     assert tag(GONE) in outcome.out
+    assert tag(GONE, "oci") in outcome.out
+    assert "2 of 3 tags of twins have no source; nothing was deleted" in outcome.out
     assert deleting.server.asked("DELETE") == []

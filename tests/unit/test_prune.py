@@ -295,6 +295,17 @@ def test_a_repository_that_was_filled_from_elsewhere_is_told_from_one_with_orpha
     assert orphans(pruned(registry, elsewhere, delete=True)) == [tag(GONE)]
 
 
+def test_a_source_repository_without_tags_is_there_if_it_has_a_source(
+    registry: Registry, elsewhere: Registry
+) -> None:
+    # CNCF Distribution answers 404 for the list of a repository whose images have no tags.
+    elsewhere.manifests.clear()
+    elsewhere.put(SOURCES[2])
+    elsewhere.in_the_way = lambda r: Answer(404) if "/tags/list" in r.target else None
+    registry.put(TWINS[2], tag(2))
+    assert orphans(pruned(registry, elsewhere)) == [tag(GONE)]
+
+
 def test_a_source_repository_that_is_not_there_is_a_mistake_and_no_proof(
     registry: Registry, elsewhere: Registry
 ) -> None:
@@ -465,6 +476,17 @@ def test_an_index_that_is_pushed_while_the_command_waits_is_seen(
 ) -> None:
     entries = [images.descriptor(MediaType.OCI_MANIFEST, TWINS[GONE])]
     between.append(lambda: registry.put(images.index(entries), "1.1"))
+    nothing_is_deleted(registry)
+
+
+def test_an_index_whose_tag_the_second_list_lacks_is_read_all_the_same(
+    registry: Registry, between: list[Callable[[], object]]
+) -> None:
+    registry.put(images.index([images.descriptor(MediaType.OCI_MANIFEST, TWINS[GONE])]), "1.1")
+    shorter = json.dumps({"tags": [name for name in registry.tags() if name != "1.1"]}).encode()
+    between.append(
+        lambda: setattr(registry, "in_the_way", answers("GET", "/tags/list", Answer(200, shorter)))
+    )
     nothing_is_deleted(registry)
 
 
