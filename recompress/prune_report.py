@@ -62,11 +62,11 @@ class PruneReport:
     def as_text(self) -> RenderableType:
         """A table of the orphans, with what was done with them below it."""
         table = Table(title=str(self.repository), title_justify="left")
-        for heading in ("tag without a source", "twin"):
+        for heading in ("orphan", "twin"):
             table.add_column(heading, no_wrap=True)
         for orphan in self.orphans:
             table.add_row(orphan.tag, orphan.twin.short)
         count = f"{len(self.orphans)} of {len(self.orphans) + self.kept} tags of twins"
-        verdict = "were deleted" if self.is_deleted else "have no source; nothing was deleted"
+        verdict = "were deleted" if self.is_deleted else "are orphans; nothing was deleted"
         looked_in = ", ".join(map(str, self.sources))
         return Group(table, Text(f"{count} {verdict}\nsources were looked for in {looked_in}"))

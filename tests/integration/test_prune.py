@@ -188,5 +188,5 @@ def test_the_example_lists_and_does_not_delete(
     outcome = recompress(*arguments, "--no-tls-verify", env={variable["name"]: str(secret)}).succeeded()
     assert tag(GONE) in outcome.out
     assert tag(GONE, "oci") in outcome.out
-    assert "2 of 3 tags of twins have no source; nothing was deleted" in outcome.out
+    assert "2 of 3 tags of twins are orphans; nothing was deleted" in outcome.out
     assert deleting.server.asked("DELETE") == []

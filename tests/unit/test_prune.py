@@ -24,6 +24,7 @@ from recompress.prune import prune
 from recompress.prune_report import PruneReport
 from recompress.reference import Digest, Repository
 from recompress.registry import Connection, Tls
+from recompress.report import Output, show
 from tests import images
 from tests.fake_registry import FakeRegistry, error_answer
 from tests.http_server import Answer, Request
@@ -181,6 +182,19 @@ def test_without_orphans_nothing_is_read_but_the_sources(registry: Registry) -> 
 
 def test_a_repository_without_tags_of_ours_has_no_orphans(elsewhere: Registry) -> None:
     assert pruned(elsewhere) == PruneReport(elsewhere.repository, (elsewhere.repository,), (), 0, False)
+
+
+@pytest.mark.parametrize(
+    ("delete", "verdict"), [(False, "are orphans; nothing was deleted"), (True, "were deleted")]
+)
+def test_the_table_says_what_was_done(
+    registry: Registry, elsewhere: Registry, capsys: pytest.CaptureFixture[str], delete: bool, verdict: str
+) -> None:
+    show(pruned(registry, elsewhere, delete=delete), Output.TEXT)
+    out = capsys.readouterr().out
+    assert f"{tag(GONE)} │ {Digest.of(TWINS[GONE]).short}" in out
+    assert f"1 of 2 tags of twins {verdict}\n" in out
+    assert out.endswith(f"sources were looked for in {registry.repository}, {elsewhere.repository}\n")
 
 
 # What is deleted
