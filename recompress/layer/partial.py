@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
+from itertools import dropwhile
 
 from recompress.layer.layout import Layout
 from recompress.layer.paths import Paths, canonical
@@ -203,7 +204,8 @@ class PartialPull:
         )
         # With a slash at the end, a full pull does not set mode and time (extractTarFileEntry: Lstat).
         parts = header.link_name.split(b"/")
-        if not is_file or b".." in parts or parts[-1] in _DOTS:
+        # At the root, and only there, '..' leads nowhere else whatever is in the layer.
+        if not is_file or b".." in dropwhile(_DOTS.__contains__, parts) or parts[-1] in _DOTS:
             return f"its target {printable(header.link_name)} is no file before it in the layer"
         if target in self._symlinks:
             return self._symlink(header, path)
@@ -217,7 +219,7 @@ class PartialPull:
         if not path.startswith(b"dev/"):
             return "it is a device outside of dev/, which a partial pull leaves out"
         # The kernel gets these bits of the numbers (system.Mkdev).
-        if not (header.dev_major & 0xFFF or header.dev_minor & 0xFFFFF):
+        if header.type == "char" and not (header.dev_major & 0xFFF or header.dev_minor & 0xFFFFF):
             return "it is the device 0:0, which a full pull takes for a whiteout"
         self._nodes.add(path)
         return None
@@ -258,7 +260,7 @@ def _root(header: TarHeader) -> str | None:
 
 
 def _shape(header: TarHeader) -> str | None:
-    """What is wrong with how its name is spelled: a partial pull finds content by the name, as it is spelled."""
+    """What is wrong with how its name is spelled, by which a partial pull finds the content."""
     if header.type != "reg" or not header.size:
         return None
     parts = header.name.split(b"/")

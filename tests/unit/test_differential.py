@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import stat
 import tarfile
@@ -201,9 +202,8 @@ def test_several_changes_are_all_made() -> None:
 
 def test_every_change_comes_first_in_random_forgeries_of_every_image() -> None:
     of = [(Layer((Entry("reg", name),)),) for name in (b"a", b"b")]
-    made = list(random_forgeries("1", of, 100))
-    assert made == list(random_forgeries("1", of, 100))
-    assert len(made) == 100
+    made = list(itertools.islice(random_forgeries("1", of), 100))
+    assert made == list(itertools.islice(random_forgeries("1", of), 100))
     assert {forgery.changes[0].name for forgery in made} == set(CHANGES)
     assert {forgery.image for forgery in made} == set(of)
 
