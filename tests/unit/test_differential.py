@@ -16,7 +16,7 @@ import pytest
 
 from recompress.layer.tarstream import TarStream
 from tests import images, tampering
-from tests.differential import mutants
+from tests.differential import mutants, tools
 from tests.differential.entries import FORMATS, Entry, Layer, stream
 from tests.differential.experiment import Result
 from tests.differential.forgeries import CHANGES, Change, Honest, forged
@@ -137,6 +137,13 @@ def test_each_rule_can_be_taken_out_and_only_a_layer_that_shows_it_says_so() -> 
     shown = Result(1, ("it is a FIFO",), ("it differs",))
     assert everything - set(missed([((pipe,), shown)])) == {mutant.rule for mutant in without}
     assert set(missed([((pipe,), replace(shown, difference=(None,)))])) == everything
+
+
+def test_the_recorded_layers_of_builders_are_there_and_ordinary() -> None:
+    recorded = dict(tools._recorded())
+    layers = {name.partition(",")[0]: len(stack) for name, stack in recorded.items()}
+    assert layers == {"BuildKit": 12, "jib": 5, "ko": 2}
+    assert {by_rules(layer).why_full for stack in recorded.values() for layer in stack} == {None}
 
 
 def test_layers_are_counted_by_what_came_of_them() -> None:
