@@ -12,6 +12,7 @@ docs/design.md, "Layers that are pulled in full", has the rules with what goes w
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import dropwhile
 
@@ -33,6 +34,7 @@ _CAPABILITY = b"security.capability"
 _SELINUX = b"security.selinux"
 _STICKY_AND_WORLD_WRITABLE = 0o1002
 _LATEST_TIME = 2**63 - 1
+_LINK_WITH_XATTRS = "it is a symbolic link with extended attributes, which a partial pull leaves out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ class PartialPull:
 
     def _symlink(self, header: TarHeader, path: bytes) -> str | None:
         if header.xattrs:
-            return "it is a symbolic link with extended attributes, which a partial pull leaves out"
+            return _LINK_WITH_XATTRS
         self._symlinks.add(path)
         if header.uid == header.gid == 0:
             return None
@@ -202,13 +204,13 @@ class PartialPull:
             and target not in self._deleted
             and not target.rpartition(b"/")[2].startswith(_WHITEOUT)
         )
-        # With a slash at the end, a full pull does not set mode and time (extractTarFileEntry: Lstat).
+        # A full pull sets mode and time only if it finds the target as it is spelled (extractTarFileEntry).
         parts = header.link_name.split(b"/")
-        # At the root, and only there, '..' leads nowhere else whatever is in the layer.
-        if not is_file or b".." in dropwhile(_DOTS.__contains__, parts) or parts[-1] in _DOTS:
+        if not is_file or _goes_up(parts) or parts[-1] in _DOTS:
             return f"its target {printable(header.link_name)} is no file before it in the layer"
         if target in self._symlinks:
-            return self._symlink(header, path)
+            self._symlinks.add(path)
+            return _LINK_WITH_XATTRS if header.xattrs else None
         # A partial pull sets the owner of a file again for each link, and that takes capabilities away.
         if header.xattrs.get(_CAPABILITY) != self._capabilities.get(target):
             return f"it has other capabilities than its target {printable(target)}"
@@ -264,11 +266,16 @@ def _shape(header: TarHeader) -> str | None:
     if header.type != "reg" or not header.size:
         return None
     parts = header.name.split(b"/")
-    if b".." in parts:
+    if _goes_up(parts):
         return "its name goes up by '..', and it has content"
     if parts[-1] in _DOTS:
         return "only the name of a directory may end in a slash"
     return None
+
+
+def _goes_up(parts: Sequence[bytes]) -> bool:
+    """Whether a path goes up from a directory, which need not be there; from the root, '..' leads nowhere."""
+    return b".." in dropwhile(_DOTS.__contains__, parts)
 
 
 def _metadata(header: TarHeader) -> str | None:

@@ -215,7 +215,7 @@ def _hard_link(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
             link = replace(link, mtime=dice.choice(_TIMES))
         case "up":
             forms = (b"../target", b"./../target", b"a/../target", b"x/../target", b"target/../target")
-            link = replace(link, link=dice.choice(forms))
+            link = replace(link, link=dice.choice(forms), mode=dice.choice(_MODES))
         case "slash":
             link = replace(link, link=dice.choice((b"target/", b"target/.")), mode=dice.choice(_MODES))
         case "attributes":
