@@ -340,6 +340,8 @@ def _errors_as_exit_codes(debug: bool) -> Iterator[None]:
 def _fail(message: str, exit_code: int, debug: bool) -> None:
     if debug:
         logging.getLogger(__name__).exception("failed")
+    # The error is the last line.
+    log.no_more()
     print(" ".join(message.split()), file=sys.stderr)
     raise typer.Exit(exit_code)
 

@@ -13,6 +13,11 @@ def to_stderr(debug: bool) -> None:
         logging.getLogger("recompress").setLevel(logging.DEBUG)
 
 
+def no_more() -> None:
+    """Log nothing from here on: threads that nobody waits for may have something to say."""
+    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+
+
 class _StderrHandler(logging.Handler):
     """Writes to whatever stderr is at the moment: live bars put their own in its place."""
 

@@ -22,7 +22,6 @@ import httpx
 from recompress.errors import (
     NotFound,
     RecompressError,
-    TimedOut,
     Unavailable,
     Unsupported,
     VerificationFailed,
@@ -276,8 +275,6 @@ class RepositoryClient:
         try:
             with self._send("DELETE", location):
                 pass
-        except TimedOut:
-            raise
         except RecompressError as error:
             # Some registries want a permission of its own for this; they drop old uploads anyway.
             log.debug("the upload that was begun to ask the registry could not be given up: %s", error)
