@@ -39,6 +39,8 @@ TERMINAL = (
     "Writing manifest to image destination\r\n"
 )
 
+UP = "\x1b[1A\x1b[J"
+
 
 @pytest.fixture
 def space(tmp_path: Path) -> Workspace:
@@ -152,6 +154,27 @@ def test_a_skopeo_that_gets_on_may_take_longer_than_it_may_stand_still(space: Wo
     )
     copied = skopeo.copy(script(space, f"{bars}; echo {PUSHED} > digest"), space, Heard(), 1.0)
     assert copied.digest == PUSHED
+
+
+def test_a_skopeo_whose_speed_alone_changes_gets_on(space: Workspace) -> None:
+    # Of a layer of gigabytes skopeo tells a tenth of one, which can take longer than it may stand still.
+    bars = "; ".join(
+        f"{says(f'{UP}Copying blob {FIRST} [>] 1.2GiB / 3.4GiB | {97 + n % 3}.6 KiB/s' + chr(10))}; sleep 0.2"
+        for n in range(9)
+    )
+    copied = skopeo.copy(script(space, f"{bars}; echo {PUSHED} > digest"), space, Heard(), 1.0)
+    assert copied.digest == PUSHED
+
+
+def test_a_skopeo_that_draws_the_same_speed_again_and_again_does_not_get_on(space: Workspace) -> None:
+    # The same layer twice, as an image may have it.
+    bars = says(
+        f"{UP}Copying blob {FIRST} [>] 1.2GiB / 3.4GiB | 97.6 KiB/s\r\n"
+        f"Copying blob {FIRST} [>] 1.0GiB / 3.4GiB | 98.6 KiB/s\r\n"
+        f"Copying blob {SECOND} done   | \r\n"
+    )
+    with pytest.raises(SkopeoFailed, match=r"did not get on for 0\.2 s"):
+        skopeo.copy(script(space, f"while :; do {bars}; sleep 0.01; done"), space, Heard(), 0.2)
 
 
 @pytest.mark.parametrize(
