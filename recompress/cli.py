@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -34,6 +35,8 @@ _TERMINATED = 128 + 15
 _INTERRUPTED = 128 + 2
 _BUG = 1
 _USAGE = UsageError.exit_code
+_LONGEST_TIMEOUT = 365 * 24 * 60 * 60
+"""No timer goes to infinity."""
 
 app = typer.Typer(
     name="recompress",
@@ -65,6 +68,13 @@ class PartialPulls(StrEnum):
 
     REQUIRE = "require"
     WARN = "warn"
+
+
+def _a_number(seconds: float | None) -> float | None:
+    if seconds is not None and math.isnan(seconds):
+        # It is neither too small nor too large.
+        raise typer.BadParameter(f"{seconds} is not a number of seconds.")
+    return seconds
 
 
 PartialPullsOption = Annotated[
@@ -99,7 +109,14 @@ Attempts = Annotated[
     int, typer.Option(envvar="RECOMPRESS_ATTEMPTS", min=1, max=20, help="Tries per operation.")
 ]
 Timeout = Annotated[
-    float | None, typer.Option(envvar="RECOMPRESS_TIMEOUT", min=1, help="Seconds for the whole run.")
+    float | None,
+    typer.Option(
+        envvar="RECOMPRESS_TIMEOUT",
+        min=1,
+        max=_LONGEST_TIMEOUT,
+        callback=_a_number,
+        help="Seconds for the whole run.",
+    ),
 ]
 OutputFormat = Annotated[Output, typer.Option(envvar="RECOMPRESS_OUTPUT", help="The report, on stdout.")]
 Debug = Annotated[bool, typer.Option(envvar="RECOMPRESS_DEBUG", help="Log requests, show stack traces.")]
