@@ -38,6 +38,7 @@ from recompress.registry.transport import (
     is_temporary,
     redacted,
     retrying,
+    streamed,
     transport_error,
 )
 
@@ -338,11 +339,14 @@ class RepositoryClient:
         """As `_send`, but an answer with an error status is an answer."""
         url = path if isinstance(path, httpx.URL) else self._url(path)
         try:
-            with self._client.stream(method, url, content=content, headers=headers) as response:
+            with streamed(self._client, method, url, content, headers) as response:
                 log.debug("%s %s: %d", method, redacted(response.url), response.status_code)
                 yield response
         except httpx.InvalidURL as error:
             raise Unavailable(f"the registry {self._host} names an address that is none: {error}") from None
+        except httpx.LocalProtocolError as error:
+            # Not even --debug shows what caused it.
+            raise transport_error(error) from None
         except httpx.HTTPError as error:
             raise transport_error(error) from error
 
@@ -359,10 +363,11 @@ class RepositoryClient:
     def _answers_https(self) -> bool:
         # containers/image does the same: without verification, HTTPS first, then plain HTTP.
         try:
-            self._client.get(f"https://{self._host}/v2/", auth=None)
+            # The body is not read: it could have no end.
+            with self._client.stream("GET", f"https://{self._host}/v2/", auth=None):
+                return True
         except httpx.HTTPError:
             return False
-        return True
 
 
 def _stream(response: httpx.Response) -> Iterator[bytes]:

@@ -244,6 +244,21 @@ def test_a_failure_is_told_with_skopeos_last_words(space: Workspace) -> None:
     assert raised.value.temporary
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        'invalid proxy address "http://me:se/cr?et@proxy.test:1": parse "http://me:se/cr?et@proxy.test:1"',
+        "Put https://me:secret@storage.test/a?signature=secret: EOF",
+    ],
+)
+def test_what_may_be_secret_in_skopeos_words_is_not_told(space: Workspace, words: str) -> None:
+    with pytest.raises(skopeo.SkopeoFailed) as raised:
+        skopeo.copy(script(space, f"{says(words)} >&2; exit 1"), space, Heard())
+    assert ".test" in str(raised.value)
+    for secret in ("me:", "se/", "et@", "secret"):
+        assert secret not in str(raised.value)
+
+
 def test_a_failure_without_words_is_told_as_well(space: Workspace) -> None:
     with pytest.raises(skopeo.SkopeoFailed, match="exit status 1: it said nothing"):
         skopeo.copy(script(space, "exit 1"), space, Heard())

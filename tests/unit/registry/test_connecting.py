@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from recompress.reference import Repository
 from recompress.registry.client import RepositoryClient
 from recompress.registry.credentials import Credentials
 from recompress.registry.transport import Tls, ssl_context, transport_error
-from tests.http_server import serving
-from tests.unit.registry.answering import MANIFEST, OK, TAG
+from tests.http_server import Answer, serving
+from tests.unit.registry.answering import MANIFEST, OK, TAG, answering
 
 
 def test_docker_hub_is_spoken_to_at_its_registry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,3 +80,47 @@ def test_a_file_of_certificates_that_holds_none_is_a_usage_error(tmp_path: Path)
     file.write_text("no certificate")
     with pytest.raises(UsageError, match=f"{file} cannot be read or holds no certificates"):
         RepositoryClient(Repository("quay.io", "app"), Credentials(), Tls(ca_files=(file,)), 1)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://me:se/cret@proxy.test:3128", "http://me:se#cret@proxy.test", "socks5://me:secret@proxy.test"],
+)
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(UsageError, match="the proxy that the environment names cannot be used") as told:
+        RepositoryClient(Repository("quay.io", "app"), Credentials(), Tls(), 1)
+    assert not any(part in str(told.value) for part in ("me:", "cret", "'se'", "proxy.test"))
+
+
+@pytest.mark.parametrize("registry", ["999.999.999.999", "[1:2]", "xn--a.example"])
+def test_a_registry_that_has_no_address_is_a_usage_error_that_names_it(registry: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"{registry} is not the address of a registry")):
+        RepositoryClient(Repository(registry, "app"), Credentials(), Tls(), 1)
+
+
+def test_a_proxy_with_a_name_that_no_host_has_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@{'a' * 64}.example:3128")
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:secret@{'a' * 64}.example:3128")
+    with pytest.raises(UsageError, match="the proxy that the environment names cannot be used") as told:
+        RepositoryClient(Repository("quay.io", "app"), Credentials(), Tls(), 1)
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("location", [f"http://{'a' * 64}.example/", "http://xn--a.example/", "http://a..b/"])
+def test_a_redirect_to_a_name_that_no_host_has_is_told_once(location: str, waits: list[float]) -> None:
+    with answering(lambda _: Answer(307, headers={"Location": location})) as (client, _):
+        with pytest.raises(Unavailable):
+            client.manifest(TAG)
+    assert waits == []
+
+
+def test_what_cannot_be_sent_is_not_told() -> None:
+    error = httpx.LocalProtocolError(
+        "Illegal header value b'secret'", request=httpx.Request("GET", "https://q/")
+    )
+    told = transport_error(error)
+    assert "secret" not in str(told)
+    assert not told.temporary
