@@ -220,7 +220,7 @@ def test_the_options_reach_the_run(command: Command, asked: list[Any], tmp_path:
     assert options.image == Reference.parse(IMAGE)
     assert options.platform == Platform("linux", "arm", "v7")
     assert options.to == Reference.parse("quay.io/to/app:2")
-    assert (options.level, options.jobs, options.results_dir) == (9, 3, tmp_path)
+    assert (options.level, options.jobs) == (9, 3)
     connection = asked[1]
     assert connection.auth_files == (tmp_path / "auth.json",)
     assert connection.tls == Tls(False, (tmp_path / "ca.pem",))
@@ -252,7 +252,7 @@ def test_every_option_can_be_an_environment_variable(
     options = options_of(asked)
     assert options.platform == Platform("linux", "arm", "v7")
     assert options.to == Reference.parse("quay.io/to/app:2")
-    assert (options.level, options.jobs, options.results_dir) == (9, 3, tmp_path)
+    assert (options.level, options.jobs) == (9, 3)
     assert not options.reuse
     assert options.reuse_from == (Reference.parse("quay.io/org/a"), Reference.parse("quay.io/org/b:1"))
     connection = asked[1]
@@ -270,7 +270,7 @@ def test_an_empty_environment_variable_is_as_none(
         monkeypatch.setenv(f"RECOMPRESS_{name}", "")
     command("run", IMAGE)
     options = options_of(asked)
-    assert (options.platform, options.to, options.level, options.results_dir) == (None, None, None, None)
+    assert (options.platform, options.to, options.level) == (None, None, None)
     assert options.jobs >= 1
     assert options.reuse_from == ()
     assert asked[1].tls == Tls()
