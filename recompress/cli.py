@@ -400,9 +400,13 @@ def _connection(authfile: Path | None, ca_file: Path | None, tls_verify: bool, a
 def _ca_files(path: Path | None) -> tuple[Path, ...]:
     if path is None:
         return ()
-    if path.is_dir():
-        return tuple(sorted(file for file in path.iterdir() if file.suffix in (".crt", ".pem")))
-    if not path.is_file():
+    try:
+        if path.is_dir():
+            return tuple(sorted(file for file in path.iterdir() if file.suffix in (".crt", ".pem")))
+        is_file = path.is_file()
+    except OSError as error:
+        raise UsageError(f"the CA file {path} cannot be read: {error.strerror}") from None
+    if not is_file:
         raise UsageError(f"there is no CA file {path}")
     return (path,)
 

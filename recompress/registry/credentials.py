@@ -55,7 +55,7 @@ def auth_files(authfile: Path | None, environment: Mapping[str, str], uid: int) 
     """
     explicit = authfile or (Path(p) if (p := environment.get("REGISTRY_AUTH_FILE")) else None)
     if explicit:
-        if not explicit.is_file():
+        if not _is_readable_file(explicit):
             raise UsageError(f"there is no auth file {explicit}")
         return (explicit,)
     home = Path(environment.get("HOME") or "/")

@@ -6,6 +6,7 @@ certificates), this one follows Go's, so that one never succeeds where the other
 
 from __future__ import annotations
 
+import base64
 import email.utils
 import functools
 import ipaddress
@@ -41,6 +42,8 @@ _NEVER_IMPLEMENTED = frozenset({501, 505})
 _DIGEST_INVALID = "DIGEST_INVALID"
 """Digests are made of the bytes here, so the bytes were damaged on the way, or the registry read a link
 to a layer that another client was writing at that moment (CNCF Distribution, filesystem driver)."""
+
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----([^-]*)(-----END CERTIFICATE-----)?")
 
 T = TypeVar("T")
 
@@ -172,7 +175,7 @@ def _without_proxy(host: str) -> dict[str, None]:
 def ssl_context(tls: Tls) -> ssl.SSLContext:
     """The certificates to trust, read once: some 150 of them take time and memory.
 
-    Raises UsageError for a CA file that cannot be read or holds no certificates.
+    Raises UsageError for a CA file that cannot be read.
     """
     context = ssl.create_default_context()
     # Go takes a private CA's certificate as it is; Python 3.13 began to ask for extensions that
@@ -181,14 +184,28 @@ def ssl_context(tls: Tls) -> ssl.SSLContext:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.hostname_checks_common_name = False
     for file in tls.ca_files:
-        try:
-            context.load_verify_locations(cafile=file)
-        except OSError:  # which ssl.SSLError is one of
-            raise UsageError(f"the CA file {file} cannot be read or holds no certificates") from None
+        _trust(context, file)
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _trust(context: ssl.SSLContext, file: Path) -> None:
+    """Trust the certificates in a file, and warn of what is none: Go, and so skopeo, leaves that out."""
+    try:
+        blocks = _CERTIFICATE.findall(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"the CA file {file} cannot be read: {error.strerror}") from None
+    if not blocks:
+        log.warning("the CA file %s holds no certificates", file)
+    for number, (block, end) in enumerate(blocks, start=1):
+        try:
+            if not end:
+                raise ValueError
+            context.load_verify_locations(cadata=base64.b64decode(b"".join(block.split()), validate=True))
+        except (ValueError, ssl.SSLError):
+            log.warning("certificate %d in the CA file %s cannot be read and is left out", number, file)
 
 
 def retrying(attempts: int, operation: Callable[[], T]) -> T:

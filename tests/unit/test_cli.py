@@ -173,6 +173,10 @@ def test_a_signal_has_the_exit_code_that_shells_give_it(
         ("run", IMAGE, "--to", IMAGE),
         ("run", IMAGE, "--ca-file", "/does/not/exist"),
         ("run", IMAGE, "--authfile", "/does/not/exist"),
+        # Names that the system refuses to look for.
+        ("run", IMAGE, "--ca-file", "x" * 300),
+        ("run", IMAGE, "--authfile", "x" * 300),
+        ("run", IMAGE, "--results-dir", "x" * 300),
         ("run", IMAGE, "--reuse-from", "app"),
         ("run", "app"),
         ("inspect", "app"),

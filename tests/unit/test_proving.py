@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import multiprocessing
+import os
 import subprocess
 import sys
 
 import pytest
 
+from recompress.errors import Unavailable
 from recompress.manifest import MediaType
+from recompress.progress import PlainReporter
+from recompress.proving import Claim, Provers
 from recompress.reference import Digest
+from recompress.registry.client import Connection
+from recompress.registry.transport import Tls
 from tests import images
 from tests.fake_registry import FakeRegistry
 from tests.tampering import DESCRIBED, Packed
+
+CONNECTION = Connection((), Tls(verify=False), 1)
+REPORTER = PlainReporter(io.StringIO())
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -36,3 +48,30 @@ def test_what_the_workers_have_read_of_each_layer_is_reported(registry: FakeRegi
         # What makes a proof start, in the progress, is that a worker counted bytes of its layer.
         assert f"] {title}: started, " in ended.stderr
         assert f"] {title}: proven after " in ended.stderr
+
+
+def claim_of(registry: FakeRegistry) -> Claim:
+    packed = Packed.load("chunks")
+    registry.blobs[str(packed.layer.digest)] = packed.blob
+    return Claim(registry.repository, packed.layer, Digest.parse(DESCRIBED["chunks"]["diffId"]))
+
+
+def test_a_prover_that_is_killed_while_it_has_nothing_to_do_is_told(registry: FakeRegistry) -> None:
+    claim = claim_of(registry)
+    with Provers(1, CONNECTION) as provers:
+        (prover,) = multiprocessing.active_children()
+        prover.kill()
+        # Whether the loss is noticed before there is something to prove again, or by that.
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="was killed, most likely for want of memory"):
+                provers.prove([claim], REPORTER)
+            prover.join()
+
+
+def test_provers_that_cannot_be_started_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", fork)
+    with pytest.raises(Unavailable, match=r"cannot be started .*Resource temporarily unavailable"):
+        Provers(1, CONNECTION)
