@@ -329,7 +329,7 @@ def _last_words(text: str) -> str:
     line = text.splitlines()[-1] if text else ""
     if found := re.search(r'msg="((?:[^"\\]|\\.)*)"', line):
         line = found[1].replace('\\"', '"')
-    # Go shows the address of a proxy with its password where it cannot read it.
+    # As in the address of an upload that a registry names, or of a proxy.
     line = re.sub(r"(https?://)[^\s\"']*@", r"\1", line)
     # The query of an upload's URL is as good as a credential.
     return re.sub(r"\?[^\s\"']*", "", line)[-_SHOWN_ERROR_CHARACTERS:]

@@ -43,6 +43,7 @@ _DIGEST_INVALID = "DIGEST_INVALID"
 """Digests are made of the bytes here, so the bytes were damaged on the way, or the registry read a link
 to a layer that another client was writing at that moment (CNCF Distribution, filesystem driver)."""
 
+_NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----([^-]*)(-----END CERTIFICATE-----)?")
 
 T = TypeVar("T")
@@ -113,6 +114,9 @@ def http_client(host: str, tls: Tls, auth: httpx.Auth) -> httpx.Client:
 def _check_proxies() -> None:
     for scheme, proxy in urllib.request.getproxies().items():
         if scheme in ("http", "https", "all"):
+            if _NO_ESCAPE.search(proxy):
+                # Go passes over such a proxy, without a word.
+                raise ValueError
             _check_host(httpx.URL(proxy if "://" in proxy else f"http://{proxy}"))
 
 

@@ -146,7 +146,12 @@ def test_a_ca_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "proxy",
-    ["http://me:se/cret@proxy.test:3128", "http://me:se#cret@proxy.test", "socks5://me:secret@proxy.test"],
+    [
+        "http://me:se/cret@proxy.test:3128",
+        "http://me:se#cret@proxy.test",
+        "http://me:se%cret@proxy.test",
+        "socks5://me:secret@proxy.test",
+    ],
 )
 def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
     proxy: str, monkeypatch: pytest.MonkeyPatch
