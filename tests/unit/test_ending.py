@@ -12,12 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from recompress.manifest import MediaType
-from recompress.reference import Digest
 from tests import images
 from tests.fake_registry import FakeRegistry, error_answer
 from tests.http_server import Answer, Request
-from tests.tampering import DESCRIBED, Packed
 
 PATIENCE_SECONDS = 60
 """Far more than any of these takes, and far less than the registry asks for."""
@@ -66,25 +63,15 @@ def wants_two_ranges(request: Request) -> bool:
     return "," in request.headers.get("range", "")
 
 
-def twin_and_source(registry: FakeRegistry) -> tuple[str, str]:
-    """An image of two layers, as the tables of contents are read at a time, each by a thread."""
-    names = ("chunks", "no-end")
-    config = images.config([DESCRIBED[name]["diffId"] for name in names])
-    gzipped = [images.descriptor(MediaType.OCI_LAYER_GZIP, name.encode()) for name in names]
-    chunked = [
-        {key: DESCRIBED[name][key] for key in ("mediaType", "digest", "size", "annotations")}
-        for name in names
-    ]
-    registry.blobs |= {str(Digest.of(blob)): blob for blob in (config, *(Packed.load(n).blob for n in names))}
-    manifests = (images.manifest(config, layers) for layers in (gzipped, chunked))
-    source, twin = (str(registry.reference(registry.add_manifest(manifest))) for manifest in manifests)
-    return source, twin
+def source_and_twin(registry: FakeRegistry) -> list[str]:
+    """An image of two layers: their tables of contents are read at a time, each by a thread."""
+    return list(map(str, registry.add_gzip_and_chunked("chunks", "no-end")))
 
 
 def test_a_signal_ends_a_run_whose_threads_wait_for_a_registry() -> None:
     registry = BusyRegistry(wants_two_ranges)
     with registry.server:
-        process = start("verify", *twin_and_source(registry))
+        process = start("verify", *source_and_twin(registry))
         assert registry.waited_for.wait(PATIENCE_SECONDS)
         process.send_signal(signal.SIGTERM)
         assert ended(process) == (143, "error: terminated by a signal; no results were written")
@@ -93,7 +80,7 @@ def test_a_signal_ends_a_run_whose_threads_wait_for_a_registry() -> None:
 def test_the_deadline_ends_a_run_whose_threads_wait_for_a_registry() -> None:
     registry = BusyRegistry(wants_two_ranges)
     with registry.server:
-        code, line = ended(start("verify", *twin_and_source(registry), "--timeout=3"))
+        code, line = ended(start("verify", *source_and_twin(registry), "--timeout=3"))
     assert (code, line) == (7, "error: the run did not end within 3 s: raise --timeout or --jobs")
 
 
