@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sys
+
+from recompress import streams
+from recompress.printable import visible
 
 
 def to_stderr(debug: bool) -> None:
@@ -13,11 +15,20 @@ def to_stderr(debug: bool) -> None:
         logging.getLogger("recompress").setLevel(logging.DEBUG)
 
 
+def no_more() -> None:
+    """Log nothing from here on: threads that nobody waits for may have something to say."""
+    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+
+
 class _StderrHandler(logging.Handler):
     """Writes to whatever stderr is at the moment: live bars put their own in its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        if record.exc_info is None:
+            # One record is one line, whatever is in it.
+            streams.say(visible(self.format(record)))
+        else:
+            streams.say(self.format(record))
 
 
 class Warnings(logging.Handler):

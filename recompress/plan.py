@@ -26,6 +26,9 @@ _DOCKER_CONFIG_IN_OCI = (MediaType.OCI_MANIFEST, MediaType.DOCKER_CONFIG)
 # containerd's platforms.Normalize: the variant that an architecture has when none is written.
 _DEFAULT_VARIANT = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
 
+_MOST_CANDIDATES = 16
+"""Which of them is meant is told by reading them all, and nobody builds so many for one platform."""
+
 
 def resolve(
     client: RepositoryClient, reference: Reference, platform: Platform | None, *, is_twin: bool = False
@@ -106,6 +109,8 @@ def _from_index(
     if not entries:
         raise Unsupported(f"{reference} has no image for {platform}; it has {has}")
     digests = dict.fromkeys(entry.digest for entry in entries)
+    if len(digests) > _MOST_CANDIDATES:
+        raise Unsupported(f"{reference} has {len(digests)} images for {platform}: name the manifest")
     images = [_entry_image(client, digest, reference, platform) for digest in digests]
     # Whatever the order and the annotations: which one is meant is told by what is in it.
     zstd = [image for image in images if image.manifest.has_zstd]

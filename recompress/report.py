@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
@@ -18,14 +18,8 @@ from recompress.errors import VerificationFailed
 from recompress.image import Image
 from recompress.layer import LayerProof
 from recompress.manifest import Compression, Descriptor, Platform
+from recompress.printable import visible
 from recompress.reference import Digest, Reference
-
-
-class Output(StrEnum):
-    """How a report is printed."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class Action(StrEnum):
@@ -137,11 +131,11 @@ class RunReport:
         outcome = "" if self.recompressed else "already zstd:chunked, nothing was pushed\n"
         digests = f"source  {self.source.reference}\ntwin    {self.twin}\nproven  {self.verified}"
         if self.why_kept:
-            outcome = f"there is no twin: {self.why_kept}\n"
+            outcome = f"there is no twin: {visible(self.why_kept)}\n"
             digests = f"source  {self.source.reference}\nresult  {self.twin}"
         reused = "".join(f"\nreused  {count} layers from {origin}" for origin, count in self._origins())
         saved = f"\nsaved   {decimal(self.saved)} not downloaded and compressed again" if self.saved else ""
-        warnings = "".join(f"\nwarning: {warning}" for warning in self.warnings)
+        warnings = "".join(f"\nwarning: {visible(warning)}" for warning in self.warnings)
         return Group(table, Text(outcome + digests + reused + saved + warnings))
 
     def _origins(self) -> list[tuple[str, int]]:
@@ -276,7 +270,7 @@ class VerifyReport:
             f"source    {self.source.reference}",
             f"result    {self.result.reference}",
             f"image ID  {self.source.config.digest}, {kept}",
-            *(f"failed: {failure}" for failure in self.all_failures),
+            *(f"failed: {visible(failure)}" for failure in self.all_failures),
         ]
         return Group(table, Text("\n".join(lines)))
 
@@ -339,28 +333,6 @@ class IndexReport:
 def compression(layer: Descriptor) -> str:
     """How a layer is packed, in a word; its media type where that is not known."""
     return str(layer.compression or layer.media_type)
-
-
-class Report(Protocol):
-    """What every command returns."""
-
-    def as_json(self) -> str:
-        """The report as one JSON object."""
-
-    def as_text(self) -> RenderableType:
-        """The report for people."""
-
-
-def show(report: Report, output: Output) -> None:
-    """Print a report on stdout."""
-    if output is Output.JSON:
-        print(report.as_json())
-        return
-    console = Console()
-    if not console.is_terminal:
-        # A log has no width; the widest table has to fit without being cut.
-        console = Console(width=160)
-    console.print(report.as_text(), highlight=False, markup=False, soft_wrap=True)
 
 
 def _layer_json(layer: LayerReport) -> dict[str, Any]:

@@ -7,9 +7,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from recompress import blobcache, limits, partial_pulls, plan, results, reuse, signals, skopeo, twin, verify
+from recompress import blobcache, limits, partial_pulls, plan, reuse, skopeo, twin, verify
 from recompress.blobcache import UnknownCache
 from recompress.copying import Copy, check_layers
 from recompress.errors import RecompressError, Refused, Unsupported, UsageError, VerificationFailed
@@ -44,17 +43,15 @@ class RunOptions:
     oci_twin: bool
     keep_impossible: bool
     require_partial_pulls: bool
-    results_dir: Path | None
     environment: Mapping[str, str]
 
 
 def run(
     options: RunOptions, connection: Connection, provers: Provers | None, reporter: Reporter
 ) -> RunReport:
-    """Push the zstd:chunked twin of an image, prove it, tag it, write the results.
+    """Push the zstd:chunked twin of an image, prove it, tag it; the report has the results.
 
-    Without `provers` the proof is of the structure alone. Raises a RecompressError, and then there
-    are no results.
+    Without `provers` the proof is of the structure alone. Raises a RecompressError.
     """
     began = time.monotonic()
     skopeo.probe()
@@ -75,17 +72,13 @@ def run(
             source,
         ).run()
         named = done.named
-        files = named.files()
-        if options.results_dir:
-            signals.too_late_to_end()
-            results.write(options.results_dir, files)
         return RunReport(
             source=source,
             twin=Reference(named.repository, named.tag, named.digest),
             layers=done.layers,
             why_kept=done.why_kept,
             seconds=time.monotonic() - began,
-            results=files,
+            results=named.files(),
             warnings=tuple(warnings.texts),
             verified="content" if provers else "structure",
         )
@@ -95,8 +88,6 @@ def _check(options: RunOptions) -> None:
     """Raise UsageError for what can be seen to fail before any request."""
     for reference in (options.image, options.to or options.image):
         skopeo.check_repository(reference.repository)
-    if options.results_dir:
-        results.check_directory(options.results_dir)
     if options.oci_twin and options.to and options.to.repository != options.image.repository:
         raise UsageError(
             f"--oci-twin goes beside the gzip layers, which are not in {options.to.repository}: "
