@@ -79,9 +79,12 @@ def random_images(seed: str, count: int) -> Sequence[Image]:
     found: list[Image] = []
     seen: set[bytes] = set()
     for odd in itertools.cycle(_ODDITIES.values()):
-        # What a layer says of the root has to do with those above it.
-        layers = dice.choice((1, 2) if odd is _root else (1, 1, 1, 1, 2))
-        image = tuple(_layer(odd, dice) for _ in range(min(layers, count - len(seen))))
+        image = tuple(_layer(odd, dice) for _ in range(dice.choice((1, 1, 1, 1, 2))))
+        if odd is _root and dice.random() < 0.3:
+            # What is said of the root by that name has to do with the layers above.
+            root = Entry("dir", b"/", mode=0o755, uid=dice.choice((0, 1000)), gid=5)
+            image = (Layer((root, *image[0].entries[1:])), _layer(_none, dice))
+        image = image[: count - len(seen)]
         streams = {layer.stream for layer in image}
         if len(streams) == len(image) and not seen & streams:
             found.append(image)
@@ -237,7 +240,7 @@ def _another_kind(dice: random.Random, entry: Entry) -> Entry:
 def _root(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
     """An entry for the root directory, or in its place."""
     kind = dice.choice((*["dir"] * 19, *TYPES))
-    root = Entry(kind, dice.choice((*[b"./"] * 6, b"/", b"/", b".", b"a/..")), mode=0o755)
+    root = Entry(kind, dice.choice((*[b"./"] * 7, b"/", b".", b"a/..")), mode=0o755)
     root = replace(root, **dice.choice(({}, {"mode": 0o700}, {"mode": 0o1777}, {"uid": 1000}, {"gid": 5},
                                         {"xattrs": (_XATTRS[0],)}, {"mode": 0o555})))  # fmt: skip
     return _inserted(dice, [entry for entry in entries if entry.name.strip(b"./")], [root])
@@ -321,7 +324,7 @@ def _respelled_entry(dice: random.Random, entry: Entry) -> Entry:
 
 def _respelled(dice: random.Random, name: bytes) -> bytes:
     """Another name for the same path."""
-    forms = (b"/%s", b"./%s", b"%s/", b"../%s", b"./../%s", b"a/../%s", b".//%s", b"%s/.")
+    forms = (b"/%s", b"./%s", b"%s/", b"../%s", b"x/../%s", b"a/../%s", b".//%s", b"%s/.")
     return dice.choice(forms) % name
 
 
