@@ -78,7 +78,7 @@ class PartialPull:
     def changes_root(self) -> bool:
         """Whether the layer sets `/` itself, so that layers above get what it sets by a full pull only.
 
-        A full pull skips `./`, and hands on what an entry spelled `/` says (Unpack).
+        A full pull skips `./`, and hands on the owner that an entry spelled `/` says (Unpack).
         """
         return self._changes_root
 
@@ -109,9 +109,11 @@ class PartialPull:
 
     def _see_root(self, header: TarHeader) -> None:
         if reason := _root(header):
-            self.full_pull(f"{printable(header.name)}: {reason}")
-            # A full pull skips what path.Clean makes "." of.
-            self._changes_root = self._changes_root or posixpath.normpath(header.name) != b"."
+            # A full pull skips what path.Clean makes "." of; the other it sets as a partial pull does.
+            is_set = posixpath.normpath(header.name) != b"."
+            self._changes_root = self._changes_root or is_set
+            if not is_set or header.type != "dir":
+                self.full_pull(f"{printable(header.name)}: {reason}")
 
     def _entry(self, header: TarHeader, directory: bytes, base: bytes) -> str | None:
         if directory == self._spelled and base not in _DOTS:
