@@ -281,22 +281,26 @@ class VerifyReport:
         return Group(table, Text("\n".join(lines)))
 
 
+class EntryKind(StrEnum):
+    """What an entry of an index is: an image without zstd layers, one with them, or none."""
+
+    GZIP = "gzip"
+    ZSTD = "zstd"
+    ATTESTATION = "attestation"
+    ARTIFACT = "artifact"
+
+
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """An entry of the index; `is_zstd` is None for an attestation, which is no image."""
+    """An entry of the index."""
 
     descriptor: Descriptor
-    is_zstd: bool | None
+    kind: EntryKind
 
     @property
     def is_image(self) -> bool:
         """Whether clients may choose it."""
-        return self.is_zstd is not None
-
-    @property
-    def kind(self) -> str:
-        """In a word, what it is."""
-        return "attestation" if self.is_zstd is None else "zstd" if self.is_zstd else "gzip"
+        return self.kind in (EntryKind.GZIP, EntryKind.ZSTD)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from recompress import limits, plan
-from recompress.errors import NotFound, RecompressError, Unsupported
+from recompress.errors import Artifact, NotFound, RecompressError, Unsupported
 from recompress.image import Image
 from recompress.manifest import Compression, Descriptor, Index, Manifest, MediaType, Platform, parse_config
 from recompress.reference import Digest, Reference, Repository, is_tag
@@ -107,6 +107,12 @@ def _manifests(place: Place, platform: Platform) -> Iterator[Manifest]:
         yield found
         return
     for entry in reversed(plan.candidates(found, platform)):
-        manifest = plan.read(client, entry.digest, reference.with_digest(entry.digest))
-        if not isinstance(manifest, Index):
-            yield manifest
+        member = reference.with_digest(entry.digest)
+        try:
+            manifest = plan.read(client, entry.digest, member)
+            if isinstance(manifest, Index):
+                continue
+            plan.check_no_artifact(manifest, member)
+        except Artifact:
+            continue
+        yield manifest

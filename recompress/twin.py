@@ -118,7 +118,7 @@ def push(
         _document(config, config.media_type), layers, kept_annotations(source.manifest.annotations)
     )
     pushed = _push(client, content)
-    return Image(Reference(client.repository, None, pushed.digest), pushed, source.config)
+    return Image(Reference(client.repository, None, pushed.digest), pushed, source.config, source.listed)
 
 
 def kept_annotations(of_source: Mapping[str, str]) -> dict[str, str]:
