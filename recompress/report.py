@@ -134,7 +134,7 @@ class RunReport:
         before = decimal(sum(layer.source.size for layer in self.layers))
         after = decimal(sum(layer.twin.size for layer in self.layers))
         table.add_row("total", "", "", "", "", before, after, f"{self.seconds:.1f}")
-        outcome = "" if self.recompressed else "already zstd:chunked, nothing was pushed\n"
+        outcome = "" if self.recompressed else f"already zstd:chunked, {self._pushed}\n"
         digests = f"source  {self.source.reference}\ntwin    {self.twin}\nproven  {self.verified}"
         if self.why_kept:
             outcome = f"there is no twin: {self.why_kept}\n"
@@ -143,6 +143,14 @@ class RunReport:
         saved = f"\nsaved   {decimal(self.saved)} not downloaded and compressed again" if self.saved else ""
         warnings = "".join(f"\nwarning: {warning}" for warning in self.warnings)
         return Group(table, Text(outcome + digests + reused + saved + warnings))
+
+    @property
+    def _pushed(self) -> str:
+        """What was pushed of a source that was left as it is."""
+        at = self.source.reference
+        if self.twin.repository != at.repository:
+            return "copied as it is"
+        return "nothing was pushed" if self.twin.tag in (None, at.tag) else "nothing but a tag was pushed"
 
     def _origins(self) -> list[tuple[str, int]]:
         return Counter(layer.reused_from for layer in self.layers if layer.reused_from).most_common()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,7 +146,7 @@ def test_an_index_with_a_variant_of_its_own_and_with_artifacts_is_kept_as_it_is_
         entries.append(images.descriptor(MediaType.OCI_MANIFEST, image.manifest, platform=platform))
     kind = {"artifactType": "application/vnd.soci"}
     artifact = images.descriptor(MediaType.OCI_MANIFEST, soci, platform=entries[0]["platform"], **kind)
-    more = {
+    more: dict[str, Any] = {
         "subject": images.descriptor(MediaType.OCI_MANIFEST, arms[0].manifest),
         "annotations": {"a": "b"},
         **kind,
@@ -161,4 +162,4 @@ def test_an_index_with_a_variant_of_its_own_and_with_artifacts_is_kept_as_it_is_
     made = registry.document(repository, "1.0")
     assert made["manifests"][-1] == artifact
     assert {name: made[name] for name in more} == more
-    assert "WARNING" not in outcome.err
+    assert "does not have" not in outcome.err
