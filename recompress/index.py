@@ -22,6 +22,7 @@ from recompress.manifest import (
     MediaType,
     Platform,
 )
+from recompress.printable import printable
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, Served
 from recompress.report import EntryKind, IndexEntry, IndexReport
@@ -106,14 +107,13 @@ def _found(client: RepositoryClient, sources: _Sources) -> Iterator[_Found]:
             yield _image(client, reference, source, None)
             continue
         written = json.loads(source.content).get("manifests") or []
+        lost: dict[str, Digest] = {}
         for member, fields in zip(source.manifests, written, strict=True):
             found = _member(client, reference, member)
-            if lost := list(_lost(fields, _entry_document(found.entry.descriptor))):
-                log.warning(
-                    "%s lists %s with %s, which the new index does not have",
-                    *(reference, member.digest, ", ".join(sorted(lost))),
-                )
+            names = _lost(fields, _entry_document(found.entry.descriptor))
+            lost = dict.fromkeys(names, member.digest) | lost
             yield found
+        _warn(reference, (f"{name} (of {digest})" for name, digest in lost.items()))
 
 
 def _member(client: RepositoryClient, reference: Reference, member: Descriptor) -> _Found:
@@ -162,12 +162,17 @@ def _image(
 
 
 def _lost(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """What an entry said and says no more, with its value."""
+    """What an entry said and says no more. Of annotations, only a mark is taken away, or put on anew."""
     for name, value in before.items():
         if name == "platform":
             yield from _lost(value or {}, after.get(name, {}), f"{name}.")
         elif value and name != "annotations" and (name not in after or (path and after[name] != value)):
-            yield f"{path}{name} ({value!r:.100})"
+            yield f"{path}{name}"
+
+
+def _warn(reference: Reference, lost: Iterable[str]) -> None:
+    if names := ", ".join(sorted(lost)):
+        log.warning("%s has fields that the new index does not have: %s", reference, printable(names))
 
 
 def _with_all_platforms(found: Sequence[_Found]) -> Iterator[IndexEntry]:
@@ -200,13 +205,18 @@ def _is_same_system(one: Platform, other: Platform) -> bool:
 
 
 def _without_duplicates(entries: Iterable[IndexEntry]) -> list[IndexEntry]:
-    """Each manifest once for a platform, with the annotations of all its entries."""
-    once: dict[tuple[Digest, Platform | None], IndexEntry] = {}
+    """Each image once for a platform, with the annotations of all its entries; what is no image as it is."""
+    once: dict[IndexEntry | tuple[Digest, Platform | None], IndexEntry] = {}
     for entry in entries:
-        key = entry.descriptor.digest, _platform(entry) if entry.is_image else None
+        key = (entry.descriptor.digest, _platform(entry)) if entry.is_image else entry
         first = once.setdefault(key, entry)
         annotations = {**entry.descriptor.annotations, **first.descriptor.annotations}
         once[key] = replace(first, descriptor=replace(first.descriptor, annotations=annotations))
+        if lost := [n for n, value in entry.descriptor.annotations.items() if annotations[n] != value]:
+            log.warning(
+                "%s is listed twice with different annotations, of which the first ones are kept: %s",
+                *(entry.descriptor.digest, printable(", ".join(sorted(lost)))),
+            )
     by_kind: dict[tuple[EntryKind, Platform], IndexEntry] = {}
     for entry in once.values():
         platform = _platform(entry)
@@ -251,8 +261,7 @@ def _kept_of_index(sources: _Sources) -> dict[str, Any]:
         fields = {n: v for n, v in json.loads(source.content).items() if v and n not in _MADE_ANEW}
         if len(indexes) == 1:
             kept = {name: fields[name] for name in _KEPT_OF_INDEX if name in fields}
-        if lost := sorted(fields.keys() - kept.keys()):
-            log.warning("%s has %s, which the new index does not have", reference, ", ".join(lost))
+        _warn(reference, fields.keys() - kept.keys())
     return kept
 
 

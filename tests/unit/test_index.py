@@ -491,7 +491,8 @@ def test_what_several_indexes_say_of_themselves_is_not_kept_and_warned_of(
     registry.assemble(one, other)
     assert not OF_AN_INDEX.keys() & json.loads(registry.manifests["1.0"][1]).keys()
     (message,) = caplog.messages
-    assert message.startswith(f"{registry.repository}@{one} has annotations, artifactType, subject, ")
+    has = f"{registry.repository}@{one} has fields that the new index does not have"
+    assert message == f"{has}: annotations, artifactType, subject"
 
 
 def test_what_cannot_be_kept_of_an_index_and_its_entries_is_warned_of(
@@ -502,7 +503,36 @@ def test_what_cannot_be_kept_of_an_index_and_its_entries_is_warned_of(
     member = registry.member(gz, platform=platform, urls=["https://elsewhere"], data="", other=1)
     index = registry.index([member], more={"a": 1})
     registry.assemble(index)
-    told = " ".join(caplog.messages)
-    assert len(caplog.messages) == 2
-    assert f"{index} has more, which" in told
-    assert f"lists {gz} with other (1), platform.features (['sse4']), urls (['https://elsewhere']), " in told
+    has = f"{registry.repository}@{index} has fields that the new index does not have"
+    of = f"(of {gz})"
+    assert caplog.messages == [
+        f"{has}: other {of}, platform.features {of}, urls {of}",
+        f"{has}: more",
+    ]
+
+
+def test_an_image_that_is_listed_twice_keeps_the_first_value_of_an_annotation_and_that_is_told(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    gz = registry.image()
+    members = [registry.member(gz, annotations={"a": a, "same": "1", a: a}) for a in ("1", "2")]
+    registry.assemble(registry.index(members))
+    assert registry.entries()[0]["annotations"] == {"1": "1", "2": "2", "a": "1", "same": "1"}
+    (message,) = caplog.messages
+    assert message.startswith(f"{gz} is listed twice")
+    assert message.endswith(": a")
+
+
+def test_an_artifact_that_is_listed_for_two_images_stays_so(registry: Registry) -> None:
+    images_ = [registry.image(), registry.image("gzip", "arm64")]
+    artifacts = [
+        images.descriptor(
+            MediaType.OCI_MANIFEST,
+            b"never read",
+            artifactType=SOCI,
+            annotations={"com.amazon.soci.image-manifest-digest": digest},
+        )
+        for digest in images_
+    ]
+    registry.assemble(registry.index([*map(registry.member, images_), *artifacts, artifacts[0]]))
+    assert registry.entries()[2:] == artifacts
