@@ -128,7 +128,7 @@ class RunReport:
         before = decimal(sum(layer.source.size for layer in self.layers))
         after = decimal(sum(layer.twin.size for layer in self.layers))
         table.add_row("total", "", "", "", "", before, after, f"{self.seconds:.1f}")
-        outcome = "" if self.recompressed else "already zstd:chunked, nothing was pushed\n"
+        outcome = "" if self.recompressed else f"already zstd:chunked, {self._pushed}\n"
         digests = f"source  {self.source.reference}\ntwin    {self.twin}\nproven  {self.verified}"
         if self.why_kept:
             outcome = f"there is no twin: {visible(self.why_kept)}\n"
@@ -137,6 +137,14 @@ class RunReport:
         saved = f"\nsaved   {decimal(self.saved)} not downloaded and compressed again" if self.saved else ""
         warnings = "".join(f"\nwarning: {visible(warning)}" for warning in self.warnings)
         return Group(table, Text(outcome + digests + reused + saved + warnings))
+
+    @property
+    def _pushed(self) -> str:
+        """What was pushed of a source that was left as it is."""
+        at = self.source.reference
+        if self.twin.repository != at.repository:
+            return "copied as it is"
+        return "nothing was pushed" if self.twin.tag in (None, at.tag) else "nothing but a tag was pushed"
 
     def _origins(self) -> list[tuple[str, int]]:
         return Counter(layer.reused_from for layer in self.layers if layer.reused_from).most_common()
@@ -275,22 +283,26 @@ class VerifyReport:
         return Group(table, Text("\n".join(lines)))
 
 
+class EntryKind(StrEnum):
+    """What an entry of an index is: an image without zstd layers, one with them, or none."""
+
+    GZIP = "gzip"
+    ZSTD = "zstd"
+    ATTESTATION = "attestation"
+    ARTIFACT = "artifact"
+
+
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """An entry of the index; `is_zstd` is None for an attestation, which is no image."""
+    """An entry of the index."""
 
     descriptor: Descriptor
-    is_zstd: bool | None
+    kind: EntryKind
 
     @property
     def is_image(self) -> bool:
         """Whether clients may choose it."""
-        return self.is_zstd is not None
-
-    @property
-    def kind(self) -> str:
-        """In a word, what it is."""
-        return "attestation" if self.is_zstd is None else "zstd" if self.is_zstd else "gzip"
+        return self.kind in (EntryKind.GZIP, EntryKind.ZSTD)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from recompress import limits, plan
-from recompress.errors import NotFound, RecompressError, Unsupported
+from recompress.errors import Artifact, NotFound, RecompressError, Unsupported
 from recompress.image import Image
 from recompress.manifest import Compression, Descriptor, Index, Manifest, MediaType, Platform, parse_config
 from recompress.reference import Digest, Reference, Repository, is_tag
@@ -117,6 +117,12 @@ def _manifests(place: Place, platform: Platform) -> Iterator[Manifest]:
             *(reference, len(digests), platform, MOST_ENTRIES),
         )
     for digest in islice(digests, MOST_ENTRIES):
-        manifest = plan.read(client, digest, reference.with_digest(digest))
-        if not isinstance(manifest, Index):
-            yield manifest
+        member = reference.with_digest(digest)
+        try:
+            manifest = plan.read(client, digest, member)
+            if isinstance(manifest, Index):
+                continue
+            plan.check_no_artifact(manifest, member)
+        except Artifact:
+            continue
+        yield manifest

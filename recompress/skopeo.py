@@ -135,6 +135,18 @@ def copy_command(
     source: Reference, destination: Repository, space: Workspace, level: int | None, jobs: int
 ) -> list[str]:
     """The command that pushes the zstd:chunked form of `source`, by digest, without a tag."""
+    levels = [f"--dest-compress-level={level}"] if level is not None else []
+    return _copy_command(source, destination, space, jobs, [*FORMAT_OPTIONS, *levels])
+
+
+def exact_copy_command(source: Reference, destination: Repository, space: Workspace, jobs: int) -> list[str]:
+    """The command that pushes `source` as it is, by its digest, without a tag."""
+    return _copy_command(source, destination, space, jobs, ["--preserve-digests"])
+
+
+def _copy_command(
+    source: Reference, destination: Repository, space: Workspace, jobs: int, options: list[str]
+) -> list[str]:
     verify = str(space.verify_tls).lower()
     return [
         "skopeo",
@@ -146,8 +158,7 @@ def copy_command(
         f"--src-cert-dir={space.cert_dir}",
         f"--dest-cert-dir={space.cert_dir}",
         f"--image-parallel-copies={jobs}",
-        *FORMAT_OPTIONS,
-        *([f"--dest-compress-level={level}"] if level is not None else []),
+        *options,
         # A signature is of the source's manifest and holds for no other; skopeo refuses to go on
         # with one unless told so.
         "--remove-signatures",
@@ -164,7 +175,7 @@ def copy(
     on_layer: Callable[[LayerEvent], None],
     stall_seconds: float = _STALL_SECONDS,
 ) -> Copied:
-    """Run a command of `copy_command` to its end.
+    """Run a command of `copy_command` or `exact_copy_command` to its end.
 
     `on_layer` is called for each step that a layer makes, and once for its end. Raises SkopeoFailed
     with skopeo's last words, or if no layer gets on for so many seconds. If this is left by an

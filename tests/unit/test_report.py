@@ -19,7 +19,7 @@ from recompress.manifest import (
     parse_config,
     parse_manifest,
 )
-from recompress.reference import Digest, Reference
+from recompress.reference import Digest, Reference, Repository
 from recompress.report import (
     Action,
     InspectedImage,
@@ -155,6 +155,12 @@ def test_a_source_that_is_its_own_twin_is_reported_as_nothing_done(
     show(unchanged, Output.TEXT)
     assert "already zstd:chunked, nothing was pushed" in capsys.readouterr().out
     assert json.loads(unchanged.as_json())["outcome"] == "already zstd:chunked"
+    tagged = replace(same.reference, tag="new")
+    elsewhere = replace(same.reference, repository=Repository("quay.io", "org/other"))
+    show(replace(unchanged, twin=tagged), Output.TEXT)
+    assert "already zstd:chunked, nothing but a tag was pushed" in capsys.readouterr().out
+    show(replace(unchanged, twin=elsewhere), Output.TEXT)
+    assert "already zstd:chunked, copied as it is" in capsys.readouterr().out
 
 
 def test_inspect_shows_a_section_per_manifest(capsys: pytest.CaptureFixture[str]) -> None:
