@@ -17,13 +17,25 @@ def to_stderr(debug: bool) -> None:
 
 def no_more() -> None:
     """Log nothing from here on: threads that nobody waits for may have something to say."""
-    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _StderrHandler):
+            handler.no_more()
 
 
 class _StderrHandler(logging.Handler):
     """Writes to whatever stderr is at the moment: live bars put their own in its place."""
 
+    _is_open = True
+
+    def no_more(self) -> None:
+        """Write nothing any more. A thread that has found this handler already is waited for, or is late."""
+        self.acquire()
+        self._is_open = False
+        self.release()
+
     def emit(self, record: logging.LogRecord) -> None:
+        if not self._is_open:
+            return
         if record.exc_info is None:
             # One record is one line, whatever is in it.
             streams.say(visible(self.format(record)))

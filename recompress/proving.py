@@ -97,7 +97,9 @@ class Provers:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
             _kill_all()
-        self._executor.shutdown(wait=kind is None, cancel_futures=True)
+        # Those that were killed are waited for, too: else Python, on its way out, can write to a pipe that the
+        # executor's thread is closing.
+        self._executor.shutdown(wait=True, cancel_futures=True)
 
     def prove(self, claims: Iterable[Claim], reporter: Reporter) -> dict[Claim, LayerProof | RecompressError]:
         """Read each layer once and prove it; returns what came of each claim.
