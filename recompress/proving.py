@@ -97,8 +97,8 @@ class Provers:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
             _kill_all()
-        # Those that were killed are waited for, too: else Python, on its way out, can write to a pipe that the
-        # executor's thread is closing.
+        # Those that were killed are waited for, too: else Python, on its way out, can write to a pipe that
+        # the executor's thread is closing.
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def prove(self, claims: Iterable[Claim], reporter: Reporter) -> dict[Claim, LayerProof | RecompressError]:

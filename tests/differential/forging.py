@@ -95,6 +95,7 @@ def _honest(laboratory: Laboratory, stacks: Sequence[Stack]) -> dict[Stack, Hone
 def try_twins(laboratory: Laboratory, made: Sequence[tuple[Stack, HandmadeImage]]) -> list[Outcome]:
     """Have such twins of images verified, pull those that are proven, and compare."""
     laboratory.push([gzip_image(stack) for stack, _ in made])
+    laboratory.push_blobs({blob for _, image in made for blob in image.layers})
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         outcomes = list(pool.map(lambda pair: _verify(laboratory, *pair), made))
     proven = [number for number, outcome in enumerate(outcomes) if outcome.code == _PROVEN]
@@ -123,8 +124,6 @@ _WAYS = (Form(False, ""), Form(False, "", pulls_partially=False), Form(True, "")
 
 
 def _verify(laboratory: Laboratory, stack: Stack, image: HandmadeImage) -> Outcome:
-    for blob in image.layers:
-        laboratory.registry.push_blob(REPOSITORY, blob)
     try:
         laboratory.registry.push_manifest(REPOSITORY, image.manifest, MediaType.OCI_MANIFEST)
     except httpx.HTTPStatusError as error:
