@@ -19,7 +19,7 @@ test-unit: ## The tests that need no container engine, on this machine's Python,
 soak: ## 300 runs with random faults and kills; T="--runs 50 --seed 1"
 	@TEST_MODULE=tests.soak hack/engine.sh hack/test.sh $(T)
 
-differential: ## 2,000 random layers, what the rules say and podman does; T="--layers 200 --seed 1"
+differential: ## 2,000 random layers and forged twins, and what podman does; T="--layers 200 --seed 1"
 	@TEST_MODULE=tests.differential hack/engine.sh hack/test.sh $(T)
 
 load: ## 32 instances at the same time against one registry; T="--instances 8"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from recompress import __version__, log, plan, results, signals
+from recompress import __version__, log, plan, results, signals, streams
 from recompress import index as indexing
 from recompress import inspect as inspecting
 from recompress import prune as pruning
@@ -24,17 +25,21 @@ from recompress import verify as verifying
 from recompress.errors import RecompressError, UsageError, VerificationFailed
 from recompress.jobs import default_jobs
 from recompress.manifest import Platform
+from recompress.printable import visible
 from recompress.progress import reporter
 from recompress.proving import Provers
 from recompress.reference import Reference, Repository
 from recompress.registry import Connection, Tls, auth_files
-from recompress.report import Output, show
+from recompress.report import IndexReport, RunReport
 from recompress.run import RunOptions
+from recompress.showing import Output, show
 
 _TERMINATED = 128 + 15
 _INTERRUPTED = 128 + 2
 _BUG = 1
 _USAGE = UsageError.exit_code
+_LONGEST_TIMEOUT = 365 * 24 * 60 * 60
+"""No timer goes to infinity."""
 
 app = typer.Typer(
     name="recompress",
@@ -68,6 +73,21 @@ class PartialPulls(StrEnum):
     WARN = "warn"
 
 
+def _emptied(context: typer.Context, directory: Path | None) -> Path | None:
+    """Take away the results of an earlier run: whatever this one ends in, they are not its own."""
+    if directory and not context.resilient_parsing:
+        with _errors_as_exit_codes(debug=False):
+            results.check_directory(directory)
+    return directory
+
+
+def _a_number(seconds: float | None) -> float | None:
+    if seconds is not None and math.isnan(seconds):
+        # It is neither too small nor too large.
+        raise typer.BadParameter(f"{seconds} is not a number of seconds.")
+    return seconds
+
+
 PartialPullsOption = Annotated[
     PartialPulls,
     typer.Option(
@@ -83,7 +103,14 @@ Jobs = Annotated[
     ),
 ]
 ResultsDir = Annotated[
-    Path | None, typer.Option(envvar="RECOMPRESS_RESULTS_DIR", help="Where the Tekton results are written.")
+    Path | None,
+    typer.Option(
+        envvar="RECOMPRESS_RESULTS_DIR",
+        # Before all other options, for one of those may be wrong.
+        is_eager=True,
+        callback=_emptied,
+        help="Where the Tekton results are written.",
+    ),
 ]
 AuthFile = Annotated[
     Path | None, typer.Option(envvar="RECOMPRESS_AUTHFILE", help="Credentials, as of podman login.")
@@ -100,7 +127,14 @@ Attempts = Annotated[
     int, typer.Option(envvar="RECOMPRESS_ATTEMPTS", min=1, max=20, help="Tries per operation.")
 ]
 Timeout = Annotated[
-    float | None, typer.Option(envvar="RECOMPRESS_TIMEOUT", min=1, help="Seconds for the whole run.")
+    float | None,
+    typer.Option(
+        envvar="RECOMPRESS_TIMEOUT",
+        min=1,
+        max=_LONGEST_TIMEOUT,
+        callback=_a_number,
+        help="Seconds for the whole run.",
+    ),
 ]
 OutputFormat = Annotated[Output, typer.Option(envvar="RECOMPRESS_OUTPUT", help="The report, on stdout.")]
 Debug = Annotated[bool, typer.Option(envvar="RECOMPRESS_DEBUG", help="Log requests, show stack traces.")]
@@ -193,14 +227,13 @@ def run(
             oci_twin=oci_twin,
             keep_impossible=if_impossible is IfImpossible.KEEP,
             require_partial_pulls=partial_pulls is PartialPulls.REQUIRE,
-            results_dir=results_dir,
             environment=dict(os.environ),
         )
         connection = _connection(authfile, ca_file, tls_verify, attempts)
         # In this order: provers are forked, and a reporter starts a thread.
         with _provers(verify, jobs, connection) as provers, reporter() as progress:
             report = running.run(options, connection, provers, progress)
-        show(report, output)
+        _hand_out(report, output, results_dir)
 
 
 @app.command()
@@ -287,15 +320,10 @@ def index(
     with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
         reference = Reference.parse(to)
         references = tuple(map(Reference.parse, images))
-        if results_dir:
-            results.check_directory(results_dir)
         connection = _connection(authfile, ca_file, tls_verify, attempts)
         with connection.client(reference.repository) as client:
             report = indexing.assemble(client, reference, references, is_task=results_dir is not None)
-        if results_dir:
-            signals.too_late_to_end()
-            results.write(results_dir, report.results)
-        show(report, output)
+        _hand_out(report, output, results_dir)
 
 
 @app.command()
@@ -350,6 +378,8 @@ def main() -> None:
 def _errors_as_exit_codes(debug: bool) -> Iterator[None]:
     log.to_stderr(debug)
     try:
+        if sys.stdout is None:
+            raise UsageError("standard output is closed, and the report goes there")
         yield
     except RecompressError as error:
         _fail(f"error: {error}", error.exit_code, debug)
@@ -369,8 +399,23 @@ def _errors_as_exit_codes(debug: bool) -> Iterator[None]:
 def _fail(message: str, exit_code: int, debug: bool) -> None:
     if debug:
         logging.getLogger(__name__).exception("failed")
-    print(" ".join(message.split()), file=sys.stderr)
+    # The error is the last line.
+    log.no_more()
+    streams.say(visible(" ".join(message.split())))
     raise typer.Exit(exit_code)
+
+
+def _hand_out(report: RunReport | IndexReport, output: Output, results_dir: Path | None) -> None:
+    """Print the report and write the results: these last, for once they are there a run has succeeded."""
+
+    def tell() -> None:
+        show(report, output)
+        signals.too_late_to_end()
+
+    if results_dir:
+        results.write(results_dir, report.results, before=tell)
+    else:
+        tell()
 
 
 def _connection(authfile: Path | None, ca_file: Path | None, tls_verify: bool, attempts: int) -> Connection:
@@ -384,9 +429,13 @@ def _connection(authfile: Path | None, ca_file: Path | None, tls_verify: bool, a
 def _ca_files(path: Path | None) -> tuple[Path, ...]:
     if path is None:
         return ()
-    if path.is_dir():
-        return tuple(sorted(file for file in path.iterdir() if file.suffix in (".crt", ".pem")))
-    if not path.is_file():
+    try:
+        if path.is_dir():
+            return tuple(sorted(file for file in path.iterdir() if file.suffix in (".crt", ".pem")))
+        is_file = path.is_file()
+    except OSError as error:
+        raise UsageError(f"the CA file {path} cannot be read: {error.strerror}") from None
+    if not is_file:
         raise UsageError(f"there is no CA file {path}")
     return (path,)
 

@@ -1,4 +1,4 @@
-"""Having skopeo recompress an image, and finding out why where it fails."""
+"""Having skopeo recompress an image, or copy it, and finding out why where it fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 class Copy:
     """One image to be recompressed: read by `source_client`, pushed to the repository of `destination`.
 
-    `reference` is where skopeo reads it, which may be another manifest with the same layers and config.
+    `reference` is where skopeo reads it, which may be another manifest with the same layers and config. With
+    `is_exact` the image is not recompressed but copied as it is.
     """
 
     source: Image
@@ -32,15 +33,20 @@ class Copy:
     reporter: Reporter
     level: int | None
     jobs: int
+    is_exact: bool = False
 
     def run(self, space: Workspace, attempts: int) -> skopeo.Copied:
-        """Run skopeo, at most `attempts` times, until it has pushed the recompressed image by its digest.
+        """Run skopeo, at most `attempts` times, until it has pushed the image by its digest.
 
         Raises what the registry answers where that is why skopeo fails; Unsupported for an image of which no
         zstd:chunked one can be made; SkopeoFailed where all is well but skopeo fails.
         """
         source, repository = self.source, self.destination.repository
-        command = skopeo.copy_command(self.reference, repository, space, self.level, self.jobs)
+        command = (
+            skopeo.exact_copy_command(self.reference, repository, space, self.jobs)
+            if self.is_exact
+            else skopeo.copy_command(self.reference, repository, space, self.level, self.jobs)
+        )
         on_layer = _layer_progress(source, self.reporter)
         failed: list[str] = []
 
@@ -51,7 +57,7 @@ class Copy:
                 log.debug("%s", error)
                 self._ask_registry()
                 is_same = error.words in failed
-                if is_same or not failed:
+                if not self.is_exact and (is_same or not failed):
                     self.reporter.step("reading the source's layers, for what skopeo may have failed on")
                     check_layers(self.source_client, self.source)
                 # Twice the same words, with a registry that answers well: it would fail a third time.

@@ -5,6 +5,7 @@ RecompressError
 ├── Refused               3   the registry refused: authentication or authorisation
 ├── NotFound              4   no such repository, manifest or blob
 ├── Unsupported           5   cannot be recompressed; prune: cannot be told or deleted
+│   └── Artifact          5   it is no image: an SBOM, a chart, a signature
 ├── VerificationFailed    6   what was pushed is not what it must be; no results
 ├── Unavailable           7   registry or network kept failing after all tries
 │   ├── TimedOut          7   the time for the whole run ran out
@@ -49,6 +50,10 @@ class Unsupported(RecompressError):
     """The image is of a kind that has no zstd:chunked twin, or the registry cannot do what is asked."""
 
     exit_code = 5
+
+
+class Artifact(Unsupported):
+    """What is there is an artifact, not an image (OCI image specification 1.1, artifacts-guidance.md)."""
 
 
 class VerificationFailed(RecompressError):

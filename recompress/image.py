@@ -13,12 +13,14 @@ from recompress.reference import Digest, Reference
 class Image:
     """An image manifest and its config; the source is one, and so is its twin.
 
-    Who makes one has checked that the config lists as many diff_ids as the manifest has layers.
+    `listed` is the platform that an index has it under, where it was found in one. Who makes an image has
+    checked that the config lists as many diff_ids as the manifest has layers.
     """
 
     reference: Reference
     manifest: Manifest
     config: Config
+    listed: Platform | None = None
 
     @property
     def digest(self) -> Digest:
@@ -27,8 +29,12 @@ class Image:
 
     @property
     def platform(self) -> Platform:
-        """The platform, as the config says."""
-        return self.config.platform
+        """The platform, as config and index say together: older builders write no variant into the config.
+
+        Where they differ it is as the index says, by which clients choose.
+        """
+        own = self.config.platform
+        return self.listed.completed(own) if self.listed else own
 
     @property
     def layers(self) -> Iterator[tuple[Digest, Descriptor]]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from recompress import plan
-from recompress.errors import Unsupported, UsageError, VerificationFailed
+from recompress.errors import Artifact, Unsupported, UsageError, VerificationFailed
 from recompress.manifest import (
     INDEX_ZSTD_ANNOTATION,
     Descriptor,
@@ -22,14 +22,32 @@ from recompress.manifest import (
     MediaType,
     Platform,
 )
+from recompress.printable import printable
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, Served
-from recompress.report import IndexEntry, IndexReport
+from recompress.report import EntryKind, IndexEntry, IndexReport
 
 log = logging.getLogger(__name__)
 
 _MOST_RESULT_BYTES = 4096 - 256
 """The termination message of a Task has 4,096 bytes, and Tekton's own entries take some of them."""
+
+_KEPT_OF_INDEX = ("annotations", "artifactType", "subject")
+"""What an index says of itself, besides its entries (OCI image-index.md)."""
+
+_MADE_ANEW = ("schemaVersion", "mediaType", "manifests")
+
+_Sources = Sequence[tuple[Reference, Manifest | Index]]
+"""What is at each reference that was named."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An entry as it was found, with the config of an image, and the platform that an index lists it for."""
+
+    entry: IndexEntry
+    config: Digest | None = None
+    listed: Platform | None = None
 
 
 def assemble(
@@ -37,13 +55,15 @@ def assemble(
 ) -> IndexReport:
     """Push an index of `images` (manifests, or indexes that are flattened) and tag it as `to`.
 
+    A variant that only an index has is kept, and what a single index says of itself; what is lost is told.
     The same images in the same order give the same digest. Raises UsageError for images without
     a digest or of another repository, and where the results would not fit into those of a Task
     that they are for; Unsupported for images that cannot be in one index. Then nothing is pushed.
     """
     tag = _checked_tag(to, images)
-    entries = _ordered(_without_duplicates(_entries(client, images)))
-    content = _document(entries)
+    sources = [(image, plan.read(client, image.selector, image)) for image in images]
+    entries = _ordered(_without_duplicates(_with_all_platforms(list(_found(client, sources)))))
+    content = _document(_kept_of_index(sources), entries)
     digest = Digest.of(content)
     results = _results(to, digest, entries)
     if is_task:
@@ -81,42 +101,99 @@ def _checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:
     return to.tag
 
 
-def _entries(client: RepositoryClient, images: Iterable[Reference]) -> Iterator[IndexEntry]:
-    for reference in images:
-        found = plan.read(client, reference.selector, reference)
-        if isinstance(found, Manifest):
-            yield _entry(client, reference, found, None)
+def _found(client: RepositoryClient, sources: _Sources) -> Iterator[_Found]:
+    for reference, source in sources:
+        if isinstance(source, Manifest):
+            yield _image(client, reference, source, None)
             continue
-        for member in found.manifests:
-            at = reference.with_digest(member.digest)
-            if plan.is_attestation(member):
-                yield IndexEntry(replace(member, annotations=_without_mark(member.annotations)), None)
-                continue
-            manifest = plan.read(client, member.digest, at)
-            if isinstance(manifest, Index):
-                raise Unsupported(f"{reference} has an index in it, {member.digest}: name its manifests")
-            yield _entry(client, at, manifest, member)
+        written = json.loads(source.content).get("manifests") or []
+        lost: dict[str, Digest] = {}
+        for member, fields in zip(source.manifests, written, strict=True):
+            found = _member(client, reference, member)
+            names = _lost(fields, _entry_document(found.entry.descriptor))
+            lost = dict.fromkeys(names, member.digest) | lost
+            yield found
+        _warn(reference, (f"{name} (of {digest})" for name, digest in lost.items()))
 
 
-def _entry(
+def _member(client: RepositoryClient, reference: Reference, member: Descriptor) -> _Found:
+    """What an entry of the index at `reference` is. What is no image stays as it is, but for its place."""
+    at = reference.with_digest(member.digest)
+    as_it_is = replace(member, annotations=_without_mark(member.annotations))
+    if plan.is_attestation(member):
+        return _Found(IndexEntry(as_it_is, EntryKind.ATTESTATION))
+    if plan.is_artifact(member):
+        return _Found(IndexEntry(as_it_is, EntryKind.ARTIFACT))
+    try:
+        manifest = plan.read(client, member.digest, at)
+        if isinstance(manifest, Index):
+            raise Unsupported(f"{reference} has an index in it, {member.digest}: name its manifests")
+        return _image(client, at, manifest, member)
+    except Artifact:
+        return _Found(IndexEntry(as_it_is, EntryKind.ARTIFACT))
+
+
+def _image(
     client: RepositoryClient, reference: Reference, manifest: Manifest, member: Descriptor | None
-) -> IndexEntry:
+) -> _Found:
     """The entry of one image, `member` being what an index that it comes from says of it."""
     if manifest.media_type != MediaType.OCI_MANIFEST:
         raise Unsupported(
             f"{reference} is a Docker v2s2 manifest, and registries refuse those in an index with OCI "
             "manifests: use its OCI twin instead, which `recompress run --oci-twin` pushes"
         )
-    platform = plan.check_image(client, manifest, reference).platform
-    if member and member.platform and not _is_same_system(member.platform, platform):
-        raise Unsupported(f"{reference} is listed for {member.platform}, but is for {platform}")
+    image = plan.check_image(client, manifest, reference)
+    listed = member.platform if member else None
+    if listed and not _is_same_system(listed, image.platform):
+        raise Unsupported(f"{reference} is listed for {listed}, but is for {image.platform}")
     annotations = _without_mark(member.annotations if member else {})
     if manifest.has_zstd:
         annotations[INDEX_ZSTD_ANNOTATION] = "true"
     descriptor = Descriptor(
-        manifest.media_type, manifest.digest, len(manifest.content), annotations, platform
+        manifest.media_type,
+        manifest.digest,
+        len(manifest.content),
+        annotations,
+        replace(image, listed=listed).platform,
+        artifact_type=member.artifact_type if member else "",
     )
-    return IndexEntry(descriptor, manifest.has_zstd)
+    kind = EntryKind.ZSTD if manifest.has_zstd else EntryKind.GZIP
+    return _Found(IndexEntry(descriptor, kind), image.config.digest, listed)
+
+
+def _lost(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """What an entry said and says no more. Of annotations, only a mark is taken away, or put on anew."""
+    for name, value in before.items():
+        if name == "platform":
+            yield from _lost(value or {}, after.get(name, {}), f"{name}.")
+        elif value and name != "annotations" and (name not in after or (path and after[name] != value)):
+            yield f"{path}{name}"
+
+
+def _warn(reference: Reference, lost: Iterable[str]) -> None:
+    if names := ", ".join(sorted(lost)):
+        log.warning("%s has fields that the new index does not have: %s", reference, printable(names))
+
+
+def _with_all_platforms(found: Sequence[_Found]) -> Iterator[IndexEntry]:
+    """Each entry for each of its platforms.
+
+    A gzip image that an index lists has that platform. A twin has those of the gzip image with its config,
+    and so has an image that was named by itself: it may be that only an index knows the variant.
+    """
+    for each in found:
+        for platform in _platforms(each, found):
+            yield replace(each.entry, descriptor=replace(each.entry.descriptor, platform=platform))
+
+
+def _platforms(of: _Found, found: Iterable[_Found]) -> list[Platform | None]:
+    own = of.entry.descriptor.platform
+    if of.config is None or (of.listed and of.entry.kind is EntryKind.GZIP):
+        return [own]
+    listed = [each.entry for each in found if each.config == of.config and each.listed]
+    gzip = [entry for entry in listed if entry.kind is EntryKind.GZIP]
+    platforms = dict.fromkeys(entry.descriptor.platform for entry in gzip or listed)
+    return [p for p in platforms if p and (of.listed is None or of.listed.completed(p) == p)] or [own]
 
 
 def _without_mark(annotations: Mapping[str, str]) -> dict[str, str]:
@@ -128,38 +205,43 @@ def _is_same_system(one: Platform, other: Platform) -> bool:
 
 
 def _without_duplicates(entries: Iterable[IndexEntry]) -> list[IndexEntry]:
-    """Each manifest once, with the annotations of all its entries."""
-    by_digest: dict[Digest, IndexEntry] = {}
+    """Each image once for a platform, with the annotations of all its entries; what is no image as it is."""
+    once: dict[IndexEntry | tuple[Digest, Platform | None], IndexEntry] = {}
     for entry in entries:
-        digest = entry.descriptor.digest
-        first = by_digest.setdefault(digest, entry)
+        key = (entry.descriptor.digest, _platform(entry)) if entry.is_image else entry
+        first = once.setdefault(key, entry)
         annotations = {**entry.descriptor.annotations, **first.descriptor.annotations}
-        by_digest[digest] = replace(first, descriptor=replace(first.descriptor, annotations=annotations))
-    by_kind: dict[tuple[bool, Platform], IndexEntry] = {}
-    for entry in by_digest.values():
+        once[key] = replace(first, descriptor=replace(first.descriptor, annotations=annotations))
+        if lost := [n for n, value in entry.descriptor.annotations.items() if annotations[n] != value]:
+            log.warning(
+                "%s is listed twice with different annotations, of which the first ones are kept: %s",
+                *(entry.descriptor.digest, printable(", ".join(sorted(lost)))),
+            )
+    by_kind: dict[tuple[EntryKind, Platform], IndexEntry] = {}
+    for entry in once.values():
         platform = _platform(entry)
-        if entry.is_zstd is None or platform is None:
+        if not entry.is_image or platform is None:
             continue
-        other = by_kind.setdefault((entry.is_zstd, platform), entry)
+        other = by_kind.setdefault((entry.kind, platform), entry)
         if other is not entry:
             raise Unsupported(
                 f"{other.descriptor.digest} and {entry.descriptor.digest} are two different "
                 f"{entry.kind} images for {entry.descriptor.platform}: name one of them"
             )
-    return list(by_digest.values())
+    return list(once.values())
 
 
 def _ordered(entries: list[IndexEntry]) -> list[IndexEntry]:
-    """gzip, zstd, attestations; within each, platforms in the order in which they were first named."""
+    """gzip, zstd, what is no image; within each, platforms in the order in which they were first named."""
     platforms = list(dict.fromkeys(map(_platform, entries)))
-    has_gzip = {_platform(entry) for entry in entries if entry.is_zstd is False}
+    has_gzip = {_platform(entry) for entry in entries if entry.kind is EntryKind.GZIP}
     for entry in entries:
-        if entry.is_zstd and _platform(entry) not in has_gzip:
+        if entry.kind is EntryKind.ZSTD and _platform(entry) not in has_gzip:
             log.warning(
                 "there is no gzip image for %s: Docker before 23 cannot pull it", entry.descriptor.platform
             )
-    kinds = (False, True, None)
-    return sorted(entries, key=lambda entry: (kinds.index(entry.is_zstd), platforms.index(_platform(entry))))
+    groups = {EntryKind.GZIP: 0, EntryKind.ZSTD: 1}
+    return sorted(entries, key=lambda entry: (groups.get(entry.kind, 2), platforms.index(_platform(entry))))
 
 
 def _platform(entry: IndexEntry) -> Platform | None:
@@ -168,11 +250,27 @@ def _platform(entry: IndexEntry) -> Platform | None:
     return platform and plan.normalized(platform)
 
 
-def _document(entries: Iterable[IndexEntry]) -> bytes:
+def _kept_of_index(sources: _Sources) -> dict[str, Any]:
+    """What the single index among the sources says of itself, as it says it.
+
+    Of several, nothing is kept: they are not what the new one is.
+    """
+    indexes = {source.digest: (at, source) for at, source in sources if isinstance(source, Index)}
+    kept: dict[str, Any] = {}
+    for reference, source in indexes.values():
+        fields = {n: v for n, v in json.loads(source.content).items() if v and n not in _MADE_ANEW}
+        if len(indexes) == 1:
+            kept = {name: fields[name] for name in _KEPT_OF_INDEX if name in fields}
+        _warn(reference, fields.keys() - kept.keys())
+    return kept
+
+
+def _document(kept: Mapping[str, Any], entries: Iterable[IndexEntry]) -> bytes:
     document = {
         "schemaVersion": 2,
         "mediaType": MediaType.OCI_INDEX,
         "manifests": [_entry_document(entry.descriptor) for entry in entries],
+        **kept,
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -183,8 +281,13 @@ def _entry_document(descriptor: Descriptor) -> dict[str, Any]:
         "digest": str(descriptor.digest),
         "size": descriptor.size,
     }
-    if descriptor.annotations:
-        document["annotations"] = dict(sorted(descriptor.annotations.items()))
+    others = {
+        "artifactType": descriptor.artifact_type,
+        "annotations": dict(sorted(descriptor.annotations.items())),
+        "urls": list(descriptor.urls),
+        "data": descriptor.data,
+    }
+    document |= {name: value for name, value in others.items() if value}
     if (platform := descriptor.platform) is not None:
         fields = {
             "architecture": platform.architecture,
@@ -198,7 +301,9 @@ def _entry_document(descriptor: Descriptor) -> dict[str, Any]:
 
 
 def _results(to: Reference, digest: Digest, entries: Iterable[IndexEntry]) -> dict[str, str]:
-    images = [replace(to, tag=None, digest=entry.descriptor.digest) for entry in entries if entry.is_image]
+    # A manifest may be there for several platforms.
+    digests = dict.fromkeys(entry.descriptor.digest for entry in entries if entry.is_image)
+    images = [replace(to, tag=None, digest=digest) for digest in digests]
     return {
         "IMAGE_URL": str(to),
         "IMAGE_DIGEST": str(digest),

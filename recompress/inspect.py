@@ -24,6 +24,8 @@ def inspect(client: RepositoryClient, reference: Reference) -> InspectReport:
 def _entry(client: RepositoryClient, entry: Descriptor, reference: Reference) -> InspectedImage:
     if plan.is_attestation(entry):
         return InspectedImage(entry.digest, entry.media_type, entry.platform, (), "attestation")
+    if plan.is_artifact(entry):
+        return InspectedImage(entry.digest, entry.media_type, entry.platform, (), "artifact")
     try:
         manifest = plan.read(client, entry.digest, reference.with_digest(entry.digest))
     except Unsupported:

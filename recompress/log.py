@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sys
+
+from recompress import streams
+from recompress.printable import visible
 
 
 def to_stderr(debug: bool) -> None:
@@ -13,11 +15,32 @@ def to_stderr(debug: bool) -> None:
         logging.getLogger("recompress").setLevel(logging.DEBUG)
 
 
+def no_more() -> None:
+    """Log nothing from here on: threads that nobody waits for may have something to say."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _StderrHandler):
+            handler.no_more()
+
+
 class _StderrHandler(logging.Handler):
     """Writes to whatever stderr is at the moment: live bars put their own in its place."""
 
+    _is_open = True
+
+    def no_more(self) -> None:
+        """Write nothing any more. A thread that has found this handler already is waited for, or is late."""
+        self.acquire()
+        self._is_open = False
+        self.release()
+
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        if not self._is_open:
+            return
+        if record.exc_info is None:
+            # One record is one line, whatever is in it.
+            streams.say(visible(self.format(record)))
+        else:
+            streams.say(self.format(record))
 
 
 class Warnings(logging.Handler):

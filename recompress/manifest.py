@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from recompress import gojson, structs
-from recompress.errors import Unsupported, VerificationFailed, about
+from recompress.errors import Artifact, Unsupported, VerificationFailed, about
 from recompress.reference import Digest
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
@@ -104,6 +104,17 @@ class Platform:
             raise ValueError(f"{text!r} is not a platform of the form os/arch or os/arch/variant")
         return cls(parts[0], parts[1], parts[2] if len(parts) == 3 else None)
 
+    def completed(self, other: Platform) -> Platform:
+        """This platform, with what only `other` says of the same system: variant, version and features."""
+        if (other.os, other.architecture) != (self.os, self.architecture):
+            return self
+        return replace(
+            self,
+            variant=self.variant or other.variant,
+            os_version=self.os_version or other.os_version,
+            os_features=self.os_features or other.os_features,
+        )
+
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
@@ -113,6 +124,7 @@ class Descriptor:
     """What a manifest says of a blob or of another manifest.
 
     `size` is in bytes. `urls` and `data` (Base64) are other ways to the content than by its digest.
+    `artifact_type` is that of an artifact, where it is said (OCI descriptor.md).
     """
 
     media_type: str
@@ -122,6 +134,7 @@ class Descriptor:
     platform: Platform | None = None
     urls: tuple[str, ...] = ()
     data: str = ""
+    artifact_type: str = ""
 
     @property
     def compression(self) -> Compression | None:
@@ -205,8 +218,8 @@ def parse_manifest(content: bytes, content_type: str) -> Manifest | Index:
 
     `content_type` is what the registry served it as; the manifest's own `mediaType`, where there
     is one, has to agree. Raises Unsupported for anything that is no image manifest or index:
-    schema 1, artifacts, and bytes that are not such a document at all. Raises VerificationFailed
-    for a document that clients read differently.
+    schema 1, and bytes that are not such a document at all; Artifact for a manifest that says that it is
+    one. Raises VerificationFailed for a document that clients read differently.
     """
     document = gojson.parse(content, structs.MANIFEST_OR_INDEX, "manifest")
     media_type = _media_type(document, content_type.partition(";")[0].strip())
@@ -229,7 +242,7 @@ def parse_manifest(content: bytes, content_type: str) -> Manifest | Index:
         entries = tuple(map(_descriptor, document.get("manifests", [])))
         return Index(content, media_type, entries, annotations)
     if artifact_type := document.get("artifactType"):
-        raise Unsupported(f"it is an artifact of type {artifact_type!r:.200}, not an image")
+        raise Artifact(f"it is an artifact of type {artifact_type!r:.200}, not an image")
     return Manifest(
         content,
         media_type,
@@ -305,6 +318,7 @@ def _descriptor(fields: Mapping[str, Any]) -> Descriptor:
         _platform(platform) if platform.keys() >= {"os", "architecture"} else None,
         tuple(fields.get("urls", [])),
         fields.get("data", ""),
+        fields.get("artifactType", ""),
     )
 
 

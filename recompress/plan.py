@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import reduce
 
-from recompress.errors import RecompressError, Unsupported, UsageError, about
+from recompress.errors import Artifact, RecompressError, Unsupported, UsageError, about
 from recompress.image import Image
 from recompress.manifest import (
+    INDEX_TYPES,
     INDEX_ZSTD_ANNOTATION,
+    MANIFEST_TYPES,
     OCI_EQUIVALENTS,
+    SCHEMA1_TYPES,
     Descriptor,
     Index,
     Manifest,
@@ -25,6 +30,9 @@ _DOCKER_CONFIG_IN_OCI = (MediaType.OCI_MANIFEST, MediaType.DOCKER_CONFIG)
 
 # containerd's platforms.Normalize: the variant that an architecture has when none is written.
 _DEFAULT_VARIANT = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
+
+_MOST_CANDIDATES = 16
+"""Which of them is meant is told by reading them all, and nobody builds so many for one platform."""
 
 
 def resolve(
@@ -64,12 +72,14 @@ def candidates(index: Index, platform: Platform) -> tuple[Descriptor, ...]:
     The variant rules are those of the OCI image index: where a variant is asked for, an entry has
     to have it (or have none where that means the same); where none is asked for, an entry without
     one or with the architecture's usual one is taken, or whichever there is if there is only one.
-    Attestations have the platform unknown/unknown and are never asked for.
+    Attestations and artifacts are never candidates, whatever platform they are listed for.
     """
     same = [
         entry
         for entry in index.manifests
-        if entry.platform and _os_and_architecture(entry.platform) == _os_and_architecture(platform)
+        if is_image(entry)
+        and entry.platform
+        and _os_and_architecture(entry.platform) == _os_and_architecture(platform)
     ]
     matching = [entry for entry in same if entry.platform and _matches(entry.platform, platform)]
     if not matching and platform.variant is None and len({e.platform for e in same}) == 1:
@@ -79,13 +89,28 @@ def candidates(index: Index, platform: Platform) -> tuple[Descriptor, ...]:
 
 def platforms(index: Index) -> tuple[Platform, ...]:
     """The platforms an index has images for, in its order, each once."""
-    found = (e.platform for e in index.manifests if e.platform and not is_attestation(e))
+    found = (e.platform for e in index.manifests if e.platform and is_image(e))
     return tuple(dict.fromkeys(replace(p, os_version=None, os_features=()) for p in found))
 
 
 def normalized(platform: Platform) -> Platform:
     """The platform with the variant that its architecture has when none is written."""
     return replace(platform, variant=_variant(platform))
+
+
+def is_image(entry: Descriptor) -> bool:
+    """Whether an index entry is for an image, as far as it says itself."""
+    return not (is_attestation(entry) or is_artifact(entry))
+
+
+def is_artifact(entry: Descriptor) -> bool:
+    """Whether an index entry says that it is for an artifact, such as an SBOM or the SOCI index of an image.
+
+    It does so by its artifactType (OCI descriptor.md). For an image, registries write the type of its config
+    there (distribution specification 1.1, listing referrers).
+    """
+    is_manifest = entry.media_type in INDEX_TYPES | MANIFEST_TYPES | SCHEMA1_TYPES
+    return not is_manifest or bool(entry.artifact_type and entry.artifact_type not in _CONFIG_TYPES)
 
 
 def is_attestation(entry: Descriptor) -> bool:
@@ -102,11 +127,16 @@ def _from_index(
     has = ", ".join(map(str, platforms(index))) or "none"
     if platform is None:
         raise Unsupported(f"{reference} is an index: choose with --platform, it has {has}")
-    entries = [e for e in candidates(index, platform) if not is_attestation(e)]
+    entries = candidates(index, platform)
     if not entries:
         raise Unsupported(f"{reference} has no image for {platform}; it has {has}")
     digests = dict.fromkeys(entry.digest for entry in entries)
-    images = [_entry_image(client, digest, reference, platform) for digest in digests]
+    if len(digests) > _MOST_CANDIDATES:
+        raise Unsupported(f"{reference} has {len(digests)} images for {platform}: name the manifest")
+    read_entries = (_entry_image(client, digest, entries, reference, platform) for digest in digests)
+    images = [image for image in read_entries if image]
+    if not images:
+        raise Unsupported(f"{reference} has no image for {platform}, only artifacts; it has {has}")
     # Whatever the order and the annotations: which one is meant is told by what is in it.
     zstd = [image for image in images if image.manifest.has_zstd]
     gzip = [image for image in images if not image.manifest.has_zstd]
@@ -122,24 +152,36 @@ def _from_index(
     return meant[0]
 
 
-def _entry_image(client: RepositoryClient, digest: Digest, reference: Reference, platform: Platform) -> Image:
+def _entry_image(
+    client: RepositoryClient,
+    digest: Digest,
+    entries: Iterable[Descriptor],
+    reference: Reference,
+    platform: Platform,
+) -> Image | None:
+    """The image at a digest, with all that `entries` say of its platform; None where it is an artifact."""
     member = reference.with_digest(digest)
-    manifest = read(client, digest, member)
-    if isinstance(manifest, Index):
-        raise Unsupported(f"{reference}: its entry for {platform} is an index itself")
-    image = check_image(client, manifest, member)
+    try:
+        manifest = read(client, digest, member)
+        if isinstance(manifest, Index):
+            raise Unsupported(f"{reference}: its entry for {platform} is an index itself")
+        image = check_image(client, manifest, member)
+    except Artifact:
+        # Not all artifacts say in the index what they are.
+        return None
     if _os_and_architecture(image.platform) != _os_and_architecture(platform):
         raise Unsupported(f"{member} is listed for {platform}, but is for {image.platform}")
-    return image
+    listed = (entry.platform for entry in entries if entry.digest == digest and entry.platform)
+    return replace(image, listed=reduce(Platform.completed, listed))
 
 
 def check_image(client: RepositoryClient, manifest: Manifest, reference: Reference) -> Image:
     """The image of a manifest, with its config.
 
-    Raises Unsupported where it is none, VerificationFailed where clients read the config differently.
+    Raises Unsupported where it is none (Artifact for what its config says to be one), VerificationFailed
+    where clients read the config differently.
     """
-    if manifest.config.media_type not in _CONFIG_TYPES:
-        raise Unsupported(f"{reference} is an artifact ({manifest.config.media_type!r:.200}), not an image")
+    check_no_artifact(manifest, reference)
     with about(str(reference), Unsupported):
         content = client.config(manifest.config)
     with about(str(reference), RecompressError):
@@ -149,6 +191,12 @@ def check_image(client: RepositoryClient, manifest: Manifest, reference: Referen
             f"{reference} has {len(manifest.layers)} layers, but its config lists {len(config.diff_ids)}"
         )
     return Image(reference, manifest, config)
+
+
+def check_no_artifact(manifest: Manifest, reference: Reference) -> None:
+    """Raise Artifact where the type of the config is not that of an image's."""
+    if manifest.config.media_type not in _CONFIG_TYPES:
+        raise Artifact(f"{reference} is an artifact ({manifest.config.media_type!r:.200}), not an image")
 
 
 def check_possible(image: Image) -> None:

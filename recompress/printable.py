@@ -1,4 +1,4 @@
-"""Names from images, as messages can show them."""
+"""What comes from images and registries, as messages can show it."""
 
 from __future__ import annotations
 
@@ -11,3 +11,15 @@ def printable(name: bytes | str) -> str:
     if not text.isprintable():
         text = text.encode("unicode_escape").decode("ascii")
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+
+def visible(text: str, keep: str = "") -> str:
+    """The text as a terminal may show it: with escapes for all that is no character one can see.
+
+    Those in `keep` stay as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text
+    )

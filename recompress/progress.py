@@ -25,6 +25,9 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from recompress import streams
+from recompress.printable import visible
+
 HEARTBEAT_SECONDS = 10.0
 """Seconds without a line after which one is written; below 15, because a tick may come late."""
 
@@ -98,7 +101,7 @@ class PlainReporter:
 
     def _write(self, line: str) -> None:
         self._last = time.monotonic()
-        print(f"[{self._last - self._began:6.1f} s] {line}", file=self._stream, flush=True)
+        streams.say(f"[{self._last - self._began:6.1f} s] {visible(line)}", self._stream)
 
 
 class LiveReporter:
@@ -110,7 +113,7 @@ class LiveReporter:
         self._lock = threading.Lock()
 
     def step(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False)
+        self._progress.console.print(visible(text), highlight=False)
 
     def update(self, title: str, done: int, total: int) -> None:
         with self._lock:
@@ -130,12 +133,13 @@ class LiveReporter:
 
 
 @contextmanager
-def reporter(stream: TextIO = sys.stderr) -> Iterator[Reporter]:
-    """The reporter that fits the stream, for as long as the run takes."""
-    console = Console(file=stream)
+def reporter(stream: TextIO | None = None) -> Iterator[Reporter]:
+    """The reporter that fits the stream, by default stderr, for as long as the run takes."""
+    stream = stream or sys.stderr
+    console = Console(file=stream, markup=False, emoji=False)
     if console.is_terminal:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             DownloadColumn(),
             TransferSpeedColumn(),

@@ -12,12 +12,13 @@ import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from ctypes import Array, c_uint64
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import RawArray
+from typing import ParamSpec, TypeVar
 
 from recompress.errors import RecompressError, Unavailable, VerificationFailed
 from recompress.layer import MAX_UNCOMPRESSED, LayerProof, prove_layer, prove_stream
@@ -28,6 +29,9 @@ from recompress.registry import Connection, RepositoryClient, retrying, ssl_cont
 from recompress.tables import fetched, layout_of, with_annotations
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _MOST_WORKERS = 4
 """Each takes some 25 MB: with these, all of this program stays below 150 MB."""
@@ -54,7 +58,10 @@ class Claim:
 
 
 class Provers:
-    """Processes that prove claims. Make them before any thread is started; they end with the `with`."""
+    """Processes that prove claims. Make them before any thread is started; they end with the `with`.
+
+    Raises Unavailable where they cannot be started, or one is killed by somebody else.
+    """
 
     def __init__(self, jobs: int, connection: Connection) -> None:
         self._connection = connection
@@ -71,7 +78,16 @@ class Provers:
         unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         try:
             # The first piece of work makes the executor fork all of its workers.
-            self._executor.submit(os.getpid).result()
+            self._submit(os.getpid).result()
+        except BrokenProcessPool:
+            raise _killed() from None
+        except (OSError, RuntimeError) as error:
+            # No more processes or threads; those that are there already would be waited for in the end.
+            _kill_all()
+            raise Unavailable(
+                f"the processes that prove layers cannot be started ({error}): allow more of them, "
+                "or lower --jobs"
+            ) from None
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
 
@@ -80,9 +96,10 @@ class Provers:
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
-            for worker in multiprocessing.active_children():
-                worker.kill()
-        self._executor.shutdown(wait=kind is None, cancel_futures=True)
+            _kill_all()
+        # Those that were killed are waited for, too: else Python, on its way out, can write to a pipe that
+        # the executor's thread is closing.
+        self._executor.shutdown(wait=True, cancel_futures=True)
 
     def prove(self, claims: Iterable[Claim], reporter: Reporter) -> dict[Claim, LayerProof | RecompressError]:
         """Read each layer once and prove it; returns what came of each claim.
@@ -96,7 +113,7 @@ class Provers:
         for number, claim in enumerate(by_size):
             slot = number % _SLOTS
             self._done[slot] = 0
-            pending[self._executor.submit(_prove, self._connection, claim, slot)] = (slot, claim)
+            pending[self._submit(_prove, self._connection, claim, slot)] = (slot, claim)
         while pending:
             ended, _ = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
             for slot, claim in pending.values():
@@ -109,6 +126,13 @@ class Provers:
                 reporter.finish(_title(claim), "proven" if is_proven else "failed")
         return outcomes
 
+    def _submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        try:
+            return self._executor.submit(work, *args, **kwargs)
+        except BrokenProcessPool:
+            # One was killed while there was nothing to prove.
+            raise _killed() from None
+
 
 def _title(claim: Claim) -> str:
     return f"proof of {claim.layer.digest.short}"
@@ -120,10 +144,19 @@ def _outcome(future: Future[LayerProof]) -> LayerProof | RecompressError:
     except RecompressError as error:
         return error
     except BrokenProcessPool:
-        raise Unavailable(
-            "a process that proves a layer was killed, most likely for want of memory: "
-            "allow more of it, or lower --jobs"
-        ) from None
+        raise _killed() from None
+
+
+def _killed() -> Unavailable:
+    return Unavailable(
+        "a process that proves a layer was killed, most likely for want of memory: "
+        "allow more of it, or lower --jobs"
+    )
+
+
+def _kill_all() -> None:
+    for worker in multiprocessing.active_children():
+        worker.kill()
 
 
 _done: Array[c_uint64]

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
@@ -18,14 +18,8 @@ from recompress.errors import VerificationFailed
 from recompress.image import Image
 from recompress.layer import LayerProof
 from recompress.manifest import Compression, Descriptor, Platform
+from recompress.printable import visible
 from recompress.reference import Digest, Reference
-
-
-class Output(StrEnum):
-    """How a report is printed."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class Action(StrEnum):
@@ -134,15 +128,23 @@ class RunReport:
         before = decimal(sum(layer.source.size for layer in self.layers))
         after = decimal(sum(layer.twin.size for layer in self.layers))
         table.add_row("total", "", "", "", "", before, after, f"{self.seconds:.1f}")
-        outcome = "" if self.recompressed else "already zstd:chunked, nothing was pushed\n"
+        outcome = "" if self.recompressed else f"already zstd:chunked, {self._pushed}\n"
         digests = f"source  {self.source.reference}\ntwin    {self.twin}\nproven  {self.verified}"
         if self.why_kept:
-            outcome = f"there is no twin: {self.why_kept}\n"
+            outcome = f"there is no twin: {visible(self.why_kept)}\n"
             digests = f"source  {self.source.reference}\nresult  {self.twin}"
         reused = "".join(f"\nreused  {count} layers from {origin}" for origin, count in self._origins())
         saved = f"\nsaved   {decimal(self.saved)} not downloaded and compressed again" if self.saved else ""
-        warnings = "".join(f"\nwarning: {warning}" for warning in self.warnings)
+        warnings = "".join(f"\nwarning: {visible(warning)}" for warning in self.warnings)
         return Group(table, Text(outcome + digests + reused + saved + warnings))
+
+    @property
+    def _pushed(self) -> str:
+        """What was pushed of a source that was left as it is."""
+        at = self.source.reference
+        if self.twin.repository != at.repository:
+            return "copied as it is"
+        return "nothing was pushed" if self.twin.tag in (None, at.tag) else "nothing but a tag was pushed"
 
     def _origins(self) -> list[tuple[str, int]]:
         return Counter(layer.reused_from for layer in self.layers if layer.reused_from).most_common()
@@ -276,27 +278,31 @@ class VerifyReport:
             f"source    {self.source.reference}",
             f"result    {self.result.reference}",
             f"image ID  {self.source.config.digest}, {kept}",
-            *(f"failed: {failure}" for failure in self.all_failures),
+            *(f"failed: {visible(failure)}" for failure in self.all_failures),
         ]
         return Group(table, Text("\n".join(lines)))
 
 
+class EntryKind(StrEnum):
+    """What an entry of an index is: an image without zstd layers, one with them, or none."""
+
+    GZIP = "gzip"
+    ZSTD = "zstd"
+    ATTESTATION = "attestation"
+    ARTIFACT = "artifact"
+
+
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """An entry of the index; `is_zstd` is None for an attestation, which is no image."""
+    """An entry of the index."""
 
     descriptor: Descriptor
-    is_zstd: bool | None
+    kind: EntryKind
 
     @property
     def is_image(self) -> bool:
         """Whether clients may choose it."""
-        return self.is_zstd is not None
-
-    @property
-    def kind(self) -> str:
-        """In a word, what it is."""
-        return "attestation" if self.is_zstd is None else "zstd" if self.is_zstd else "gzip"
+        return self.kind in (EntryKind.GZIP, EntryKind.ZSTD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,28 +345,6 @@ class IndexReport:
 def compression(layer: Descriptor) -> str:
     """How a layer is packed, in a word; its media type where that is not known."""
     return str(layer.compression or layer.media_type)
-
-
-class Report(Protocol):
-    """What every command returns."""
-
-    def as_json(self) -> str:
-        """The report as one JSON object."""
-
-    def as_text(self) -> RenderableType:
-        """The report for people."""
-
-
-def show(report: Report, output: Output) -> None:
-    """Print a report on stdout."""
-    if output is Output.JSON:
-        print(report.as_json())
-        return
-    console = Console()
-    if not console.is_terminal:
-        # A log has no width; the widest table has to fit without being cut.
-        console = Console(width=160)
-    console.print(report.as_text(), highlight=False, markup=False, soft_wrap=True)
 
 
 def _layer_json(layer: LayerReport) -> dict[str, Any]:

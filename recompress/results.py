@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +44,9 @@ def check_directory(directory: Path) -> None:
 
     Results of an earlier run are taken away: a run that fails has none.
     """
-    if not directory.is_dir():
-        raise UsageError(f"the results directory {directory} does not exist")
     try:
+        if not directory.is_dir():
+            raise UsageError(f"the results directory {directory} does not exist")
         with tempfile.TemporaryFile(dir=directory):
             pass
         for name in _NAMES:
@@ -55,11 +55,11 @@ def check_directory(directory: Path) -> None:
         raise UsageError(f"the results directory {directory} cannot be written: {error.strerror}") from None
 
 
-def write(directory: Path, files: Mapping[str, str]) -> None:
+def write(directory: Path, files: Mapping[str, str], before: Callable[[], None] = lambda: None) -> None:
     """Write each file beside its place first and then move them all there.
 
-    A reader sees whole files, and all of them or none. Raises UsageError where the directory
-    cannot be written.
+    A reader sees whole files, and all of them or none. `before` is called when nothing is left but to move
+    them: if it raises, there are none. Raises UsageError where the directory cannot be written.
     """
     moves: list[tuple[Path, Path]] = []
     try:
@@ -70,6 +70,7 @@ def write(directory: Path, files: Mapping[str, str]) -> None:
                 file.write(content)
             # mkstemp makes files for their owner alone, and who reads results may be another user.
             os.chmod(temporary, 0o644)
+        before()
         for written, place in moves:
             written.replace(place)
     except BaseException as error:

@@ -10,15 +10,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from recompress import limits, plan
-from recompress.errors import NotFound, RecompressError, Unsupported
+from recompress.errors import Artifact, NotFound, RecompressError, Unsupported
 from recompress.image import Image
 from recompress.manifest import Compression, Descriptor, Index, Manifest, MediaType, Platform, parse_config
 from recompress.reference import Digest, Reference, Repository, is_tag
 from recompress.registry import RepositoryClient
 
 log = logging.getLogger(__name__)
+
+MOST_ENTRIES = 8
+"""Of an index, so many images for the platform are looked into: anybody who can push may put it there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,19 @@ def _manifests(place: Place, platform: Platform) -> Iterator[Manifest]:
     if isinstance(found, Manifest):
         yield found
         return
-    for entry in reversed(plan.candidates(found, platform)):
-        manifest = plan.read(client, entry.digest, reference.with_digest(entry.digest))
-        if not isinstance(manifest, Index):
-            yield manifest
+    digests = dict.fromkeys(entry.digest for entry in reversed(plan.candidates(found, platform)))
+    if len(digests) > MOST_ENTRIES:
+        log.warning(
+            "%s has %d images for %s: layers to reuse are looked for in %d of them",
+            *(reference, len(digests), platform, MOST_ENTRIES),
+        )
+    for digest in islice(digests, MOST_ENTRIES):
+        member = reference.with_digest(digest)
+        try:
+            manifest = plan.read(client, digest, member)
+            if isinstance(manifest, Index):
+                continue
+            plan.check_no_artifact(manifest, member)
+        except Artifact:
+            continue
+        yield manifest

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from recompress import blobcache, limits, partial_pulls, plan, results, reuse, signals, skopeo, twin, verify
+from recompress import blobcache, limits, partial_pulls, plan, reuse, skopeo, twin, verify
 from recompress.blobcache import UnknownCache
 from recompress.copying import Copy, check_layers
 from recompress.errors import RecompressError, Refused, Unsupported, UsageError, VerificationFailed
@@ -17,6 +16,7 @@ from recompress.image import Image
 from recompress.layer import LARGE_TOC_BYTES, Verdict
 from recompress.log import Warnings
 from recompress.manifest import Descriptor, Manifest, MediaType, Platform, normalised
+from recompress.placing import check_tag, existing_tag
 from recompress.progress import Reporter
 from recompress.proving import Claim, Provers
 from recompress.reference import Digest, Reference
@@ -44,17 +44,15 @@ class RunOptions:
     oci_twin: bool
     keep_impossible: bool
     require_partial_pulls: bool
-    results_dir: Path | None
     environment: Mapping[str, str]
 
 
 def run(
     options: RunOptions, connection: Connection, provers: Provers | None, reporter: Reporter
 ) -> RunReport:
-    """Push the zstd:chunked twin of an image, prove it, tag it, write the results.
+    """Push the zstd:chunked twin of an image, prove it, tag it; the report has the results.
 
-    Without `provers` the proof is of the structure alone. Raises a RecompressError, and then there
-    are no results.
+    Without `provers` the proof is of the structure alone. Raises a RecompressError.
     """
     began = time.monotonic()
     skopeo.probe()
@@ -75,17 +73,13 @@ def run(
             source,
         ).run()
         named = done.named
-        files = named.files()
-        if options.results_dir:
-            signals.too_late_to_end()
-            results.write(options.results_dir, files)
         return RunReport(
             source=source,
             twin=Reference(named.repository, named.tag, named.digest),
             layers=done.layers,
             why_kept=done.why_kept,
             seconds=time.monotonic() - began,
-            results=files,
+            results=named.files(),
             warnings=tuple(warnings.texts),
             verified="content" if provers else "structure",
         )
@@ -95,8 +89,6 @@ def _check(options: RunOptions) -> None:
     """Raise UsageError for what can be seen to fail before any request."""
     for reference in (options.image, options.to or options.image):
         skopeo.check_repository(reference.repository)
-    if options.results_dir:
-        results.check_directory(options.results_dir)
     if options.oci_twin and options.to and options.to.repository != options.image.repository:
         raise UsageError(
             f"--oci-twin goes beside the gzip layers, which are not in {options.to.repository}: "
@@ -135,6 +127,8 @@ class _Run:
 
     def run(self) -> _Done:
         """Make the twin; leave a source alone that is one, or that can have none and may be kept."""
+        # A source that is zstd:chunked goes where it is already.
+        self._check_tag(may_be_source=self.source.manifest.is_zstd)
         try:
             plan.check_possible(self.source)
             own = self._own_layers() if self.source.manifest.is_zstd else None
@@ -150,20 +144,55 @@ class _Run:
             log.warning("there is no twin, and the results name the source: %s", error)
             return self._keep(str(error))
 
+    def _check_tag(self, *, may_be_source: bool) -> None:
+        if self.options.to:
+            check_tag(self.destination, self.options.to, self.source, may_be_source=may_be_source)
+
     def _leave(self, verdicts: Sequence[Verdict]) -> _Done:
-        """There is nothing to do for a source that is zstd:chunked, but its digest is handed out too."""
-        source = self.source
-        self._verify_structure(self.source_client, source)
+        """Hand out the digest of a source that is zstd:chunked; it is copied where it is wanted elsewhere."""
+        source, to, destination = self.source, self.options.to, self.destination
+        result = source if destination.repository == source.reference.repository else self._copied()
+        self._verify_structure(destination, result)
+        if to is None:
+            tag = existing_tag(self.source_client, self.options.image)
+        else:
+            tag = to.tag or twin.default_tag(source.manifest)
+            destination.tag(tag, Served(result.manifest.content, result.manifest.media_type))
         oci_twin = source.digest if self.options.oci_twin else None
-        named = Results(self.source_client.repository, self.options.image.tag, source.digest, oci_twin)
+        named = Results(destination.repository, tag, source.digest, oci_twin)
         return _Done(named, self._layers(source, twin.why_full(verdicts), {}, {}))
+
+    def _copied(self) -> Image:
+        """The source as it is, pushed to the destination by its digest and read back."""
+        source, destination = self.source, self.destination
+        destination.check_push()
+        with self._workspace() as space:
+            self.reporter.step(f"copying {len(source.manifest.layers)} layers with skopeo")
+            self._skopeo(space, source.reference, is_exact=True)
+        return replace(source, manifest=twin.read_back(destination, source.digest))
+
+    def _workspace(self) -> AbstractContextManager[Workspace]:
+        repositories = (self.source_client.repository, self.destination.repository)
+        return workspace(self.connection, repositories, self.options.environment)
+
+    def _skopeo(self, space: Workspace, reference: Reference, *, is_exact: bool = False) -> skopeo.Copied:
+        return Copy(
+            source=self.source,
+            reference=reference,
+            source_client=self.source_client,
+            destination=self.destination,
+            reporter=self.reporter,
+            level=self.options.level,
+            jobs=self.options.jobs,
+            is_exact=is_exact,
+        ).run(space, self.connection.attempts)
 
     def _keep(self, reason: str) -> _Done:
         """The source takes the place of the twin that it cannot have."""
         client, source = self.source_client, self.source
         digest = twin.push_oci(client, source.manifest) if self.options.oci_twin else source.digest
         is_source = digest == source.digest
-        tag = self.options.image.tag if is_source else twin.oci_tag(source.manifest)
+        tag = existing_tag(client, self.options.image) if is_source else twin.oci_tag(source.manifest)
         oci_twin = digest if self.options.oci_twin else None
         layers = self._layers(source, (None,) * len(source.manifest.layers), {}, {})
         return _Done(Results(client.repository, tag, digest, oci_twin), layers, reason)
@@ -188,21 +217,14 @@ class _Run:
     def _recompress(self, own: Mapping[Digest, _Known]) -> _Done:
         """Push the twin, prove it, tag it."""
         source, options, destination = self.source, self.options, self.destination
+        if source.manifest.is_zstd:
+            self._check_tag(may_be_source=False)
         destination.check_push()
         self._ask_for_two_ranges()
-        repositories = (self.source_client.repository, destination.repository)
-        with workspace(self.connection, repositories, options.environment) as space:
+        with self._workspace() as space:
             known = {**self._reusable(own, space), **own} if options.reuse else dict(own)
             self.reporter.step(f"recompressing {len(source.manifest.layers)} layers with skopeo")
-            copied = Copy(
-                source=source,
-                reference=self._readable_by_skopeo(),
-                source_client=self.source_client,
-                destination=destination,
-                reporter=self.reporter,
-                level=options.level,
-                jobs=options.jobs,
-            ).run(space, self.connection.attempts)
+            copied = self._skopeo(space, self._readable_by_skopeo())
         pushed = twin.read_back(destination, copied.digest)
         try:
             known_digests = {layer.offer.layer.digest for layer in known.values()}
@@ -288,7 +310,9 @@ class _Run:
 
     def _places(self, stack: ExitStack) -> list[Place]:
         repository, source = self.destination.repository, self.source
-        tags = (twin.default_tag(source.manifest), reuse.cache_tag(source.platform))
+        # Without reuse, a run puts no other tag on its twin than the one that it is told to.
+        to = self.options.to.tag if self.options.to else None
+        tags = dict.fromkeys((twin.default_tag(source.manifest), to, reuse.cache_tag(source.platform)))
         places = [Place(self.destination, Reference(repository, tag), False) for tag in tags if tag]
         for reference in self.options.reuse_from:
             if reference.repository.registry != repository.registry:

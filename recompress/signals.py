@@ -1,4 +1,8 @@
-"""How a run ends early: by a signal, or by its deadline. Both arrive as exceptions in the main thread."""
+"""How a run ends early: by a signal, or by its deadline.
+
+Both arrive in the main thread, as exceptions that are no Exception: no step takes them for a failure of its
+own, and what is open is closed on the way out.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,11 @@ from recompress.errors import TimedOut
 
 
 class Terminated(BaseException):
-    """SIGTERM: Tekton cancels a TaskRun, Kubernetes evicts a pod. Not an Exception, so that no
-    step takes it for a failure of its own; what is open is closed on the way out."""
+    """SIGTERM: Tekton cancels a TaskRun, Kubernetes evicts a pod."""
+
+
+class _DeadlinePassed(BaseException):
+    """The time for the whole run ran out; it leaves here as TimedOut."""
 
 
 @contextmanager
@@ -25,7 +32,8 @@ def ended_by_signal_or_deadline(seconds: float | None) -> Iterator[None]:
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
     def on_alarm(_number: int, _frame: FrameType | None) -> None:
-        raise TimedOut(f"the run did not end within {seconds:g} s: raise --timeout or --jobs")
+        too_late_to_end()
+        raise _DeadlinePassed
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
@@ -33,6 +41,8 @@ def ended_by_signal_or_deadline(seconds: float | None) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, seconds or 0)
     try:
         yield
+    except _DeadlinePassed:
+        raise TimedOut(f"the run did not end within {seconds:g} s: raise --timeout or --jobs") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         if signal.getsignal(signal.SIGINT) is on_signal:

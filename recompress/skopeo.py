@@ -43,10 +43,14 @@ _SHOWN_ERROR_CHARACTERS = 600
 _UNKNOWN_DIGEST = "@@unknown-digest@@"
 """containers/image, docker.UnknownDigestSuffix: push by the digest, whatever it will be, and no tag."""
 
+_REDRAW = re.compile(r"\x1b\[\d+A")
+"""Up by so many lines: all bars are drawn once more."""
+
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _COPYING = re.compile(
     r"Copying blob (?:sha256:)?(?P<digest>[0-9a-f]{12})[0-9a-f]*"
-    r"(?: +(?:\[[^\]]*\] (?P<done>[0-9.]+)(?P<unit>[KMGT]?i?[Bb]) /|(?P<end>done|skipped: already exists)))?"
+    r"(?: +(?:\[[^\]]*\] (?P<done>[0-9.]+)(?P<unit>[KMGT]?i?[Bb]) /(?:[^|]*\|(?P<speed>[^|]*))?"
+    r"|(?P<end>done|skipped: already exists)))?"
 )
 _REJECTED = "Source image rejected: "
 """containers/image, copy: what every policy that does not accept an image ends in."""
@@ -131,6 +135,18 @@ def copy_command(
     source: Reference, destination: Repository, space: Workspace, level: int | None, jobs: int
 ) -> list[str]:
     """The command that pushes the zstd:chunked form of `source`, by digest, without a tag."""
+    levels = [f"--dest-compress-level={level}"] if level is not None else []
+    return _copy_command(source, destination, space, jobs, [*FORMAT_OPTIONS, *levels])
+
+
+def exact_copy_command(source: Reference, destination: Repository, space: Workspace, jobs: int) -> list[str]:
+    """The command that pushes `source` as it is, by its digest, without a tag."""
+    return _copy_command(source, destination, space, jobs, ["--preserve-digests"])
+
+
+def _copy_command(
+    source: Reference, destination: Repository, space: Workspace, jobs: int, options: list[str]
+) -> list[str]:
     verify = str(space.verify_tls).lower()
     return [
         "skopeo",
@@ -142,8 +158,7 @@ def copy_command(
         f"--src-cert-dir={space.cert_dir}",
         f"--dest-cert-dir={space.cert_dir}",
         f"--image-parallel-copies={jobs}",
-        *FORMAT_OPTIONS,
-        *([f"--dest-compress-level={level}"] if level is not None else []),
+        *options,
         # A signature is of the source's manifest and holds for no other; skopeo refuses to go on
         # with one unless told so.
         "--remove-signatures",
@@ -160,7 +175,7 @@ def copy(
     on_layer: Callable[[LayerEvent], None],
     stall_seconds: float = _STALL_SECONDS,
 ) -> Copied:
-    """Run a command of `copy_command` to its end.
+    """Run a command of `copy_command` or `exact_copy_command` to its end.
 
     `on_layer` is called for each step that a layer makes, and once for its end. Raises SkopeoFailed
     with skopeo's last words, or if no layer gets on for so many seconds. If this is left by an
@@ -258,17 +273,23 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _events(terminal: int, stall_seconds: float) -> Iterator[LayerEvent]:
     """What skopeo says of its layers, until it ends or no layer gets on any more."""
-    seen: set[LayerEvent] = set()
+    drawn: set[tuple[LayerEvent, str]] = set()
+    before: set[tuple[LayerEvent, str]] = set()
     moved = time.monotonic()
     for lines in _lines(terminal):
-        events = [event for line in lines if (event := _event(line))]
-        # skopeo draws its bars again and again, whether they move or not.
-        if not seen.issuperset(events):
-            seen.update(events)
-            moved = time.monotonic()
-        elif time.monotonic() - moved > stall_seconds:
+        for line in lines:
+            if _REDRAW.search(line):
+                drawn, before = set(), drawn
+            if (said := _event(line)) is None:
+                continue
+            # The bars are drawn again and again, whether they move or not. What is done is rounded, to 107 MB
+            # in a layer of gigabytes, but the speed is an average over what came: it stays if nothing comes.
+            if said not in drawn | before:
+                moved = time.monotonic()
+            drawn.add(said)
+            yield said[0]
+        if time.monotonic() - moved > stall_seconds:
             raise SkopeoFailed(f"skopeo did not get on for {stall_seconds:g} s", temporary=True)
-        yield from events
 
 
 def _lines(terminal: int) -> Iterator[list[str]]:
@@ -290,15 +311,15 @@ def _lines(terminal: int) -> Iterator[list[str]]:
         yield lines
 
 
-def _event(line: str) -> LayerEvent | None:
-    """What a line says of a layer; None for one that is about something else."""
+def _event(line: str) -> tuple[LayerEvent, str] | None:
+    """What a line says of a layer, and at which speed; None for one that is about something else."""
     found = _COPYING.search(_ANSI.sub("", line))
     if found is None:
         return None
     if found["end"]:
-        return LayerEnd(found["digest"], was_there=found["end"] != "done")
+        return LayerEnd(found["digest"], was_there=found["end"] != "done"), ""
     done = float(found["done"] or 0) * _UNITS[(found["unit"] or "")[:1].strip("bB")]
-    return LayerProgress(found["digest"], int(done))
+    return LayerProgress(found["digest"], int(done)), found["speed"] or ""
 
 
 def _ending(status: int) -> str:
@@ -319,5 +340,7 @@ def _last_words(text: str) -> str:
     line = text.splitlines()[-1] if text else ""
     if found := re.search(r'msg="((?:[^"\\]|\\.)*)"', line):
         line = found[1].replace('\\"', '"')
+    # As in the address of an upload that a registry names, or of a proxy.
+    line = re.sub(r"(https?://)[^\s\"']*@", r"\1", line)
     # The query of an upload's URL is as good as a credential.
     return re.sub(r"\?[^\s\"']*", "", line)[-_SHOWN_ERROR_CHARACTERS:]

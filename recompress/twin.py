@@ -58,13 +58,20 @@ def push_oci(client: RepositoryClient, source: Manifest) -> Digest:
 
     Returns its digest; that of the source where that is an OCI manifest already.
     """
-    if source.media_type == MediaType.OCI_MANIFEST:
+    content = as_oci(source)
+    if content == source.content:
         return source.digest
-    layers = [_document(layer, _oci_type(layer), layer.annotations) for layer in source.layers]
-    content = _manifest(_document(source.config, _oci_type(source.config)), layers, source.annotations)
     pushed = _push(client, content)
     client.tag(oci_tag(source), Served(pushed.content, pushed.media_type))
     return pushed.digest
+
+
+def as_oci(source: Manifest) -> bytes:
+    """A Docker v2s2 manifest as an OCI one; an OCI manifest as it is."""
+    if source.media_type == MediaType.OCI_MANIFEST:
+        return source.content
+    layers = [_document(layer, _oci_type(layer), layer.annotations) for layer in source.layers]
+    return _manifest(_document(source.config, _oci_type(source.config)), layers, source.annotations)
 
 
 def read_back(client: RepositoryClient, digest: Digest) -> Manifest:
@@ -126,7 +133,7 @@ def push(
         _document(config, config.media_type), layers, kept_annotations(source.manifest.annotations)
     )
     pushed = _push(client, content)
-    return Image(Reference(client.repository, None, pushed.digest), pushed, source.config)
+    return Image(Reference(client.repository, None, pushed.digest), pushed, source.config, source.listed)
 
 
 def kept_annotations(of_source: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from recompress import partial_pulls, twin
 from recompress.errors import RecompressError, VerificationFailed, about
@@ -28,6 +27,7 @@ from recompress.proving import Claim, Provers
 from recompress.reference import Digest
 from recompress.registry import ByteRange, Connection, RepositoryClient, TwoRangesAnswer
 from recompress.report import LayerVerdict, VerifyReport
+from recompress.threads import mapped
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +112,7 @@ def structure(
                 f"layer {layer.digest} has the annotation {ESTARGZ_TOC}, which is for gzip layers"
             )
     chunked = [layer for layer in result.manifest.layers if layer.chunked]
-    with ThreadPoolExecutor(jobs) as pool:
-        answers = list(pool.map(lambda layer: _toc_has_its_checksum(client, layer), chunked))
+    answers = mapped(lambda layer: _toc_has_its_checksum(client, layer), chunked, jobs)
     # Each kind of answer is told once, not for each layer.
     for answer in {answer.kind: answer for answer in answers}.values():
         partial_pulls.judge(answer, client.repository.registry, require=require_partial_pulls)

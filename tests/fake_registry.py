@@ -12,8 +12,10 @@ from recompress.reference import Digest, Reference, Repository
 from recompress.registry.client import RepositoryClient
 from recompress.registry.credentials import Credentials
 from recompress.registry.transport import Tls
+from tests import images
 from tests.http_server import Answer, HttpServer, Request
 from tests.images import HandmadeImage
+from tests.tampering import DESCRIBED, Packed
 
 _PATH = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>manifests|blobs)/(?P<selector>[^/]+)")
 _RANGES = re.compile(r"bytes=(\d+-\d+(?:,\d+-\d+)*)")
@@ -49,6 +51,22 @@ class FakeRegistry:
         """Serve a whole image."""
         self.blobs |= image.blobs()
         return self.add_manifest(image.manifest)
+
+    def add_gzip_and_chunked(self, *names: str) -> tuple[Reference, Reference]:
+        """Serve an image of these layers of tests/data: as gzip, without the blobs, and as zstd:chunked."""
+        config = images.config([DESCRIBED[name]["diffId"] for name in names])
+        gzipped = [images.descriptor(MediaType.OCI_LAYER_GZIP, name.encode()) for name in names]
+        chunked = [
+            {key: DESCRIBED[name][key] for key in ("mediaType", "digest", "size", "annotations")}
+            for name in names
+        ]
+        blobs = (config, *(Packed.load(name).blob for name in names))
+        self.blobs |= {str(Digest.of(blob)): blob for blob in blobs}
+        source, twin = (
+            self.reference(self.add_manifest(images.manifest(config, layers)))
+            for layers in (gzipped, chunked)
+        )
+        return source, twin
 
     def client(self, attempts: int = 1, credentials: Credentials | None = None) -> RepositoryClient:
         """A client as the command has it."""

@@ -13,7 +13,7 @@ from recompress.layer.toc import TocEntry
 from recompress.printable import printable
 
 GO_ZERO_TIME = -62_135_596_800 * 1_000_000_000
-"""The time for which the table has none: timeIfNotZero of containers/storage, pkg/chunked/internal/minimal."""
+"""The time for which a table has none (timeIfNotZero, pkg/chunked/internal/minimal)."""
 
 _NO_TIME = (None, 0, GO_ZERO_TIME)
 """No time, the Unix epoch and Go's zero time, which are the same to ensureTimePointersMatch."""

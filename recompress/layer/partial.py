@@ -12,7 +12,9 @@ docs/design.md, "Layers that are pulled in full", has the rules with what goes w
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 
 from recompress.layer.layout import Layout
 from recompress.layer.paths import Paths, canonical
@@ -32,6 +34,7 @@ _CAPABILITY = b"security.capability"
 _SELINUX = b"security.selinux"
 _STICKY_AND_WORLD_WRITABLE = 0o1002
 _LATEST_TIME = 2**63 - 1
+_LINK_WITH_XATTRS = "it is a symbolic link with extended attributes, which a partial pull leaves out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class PartialPull:
     def changes_root(self) -> bool:
         """Whether the layer sets `/` itself, so that layers above get what it sets by a full pull only.
 
-        A full pull skips `./`, and hands on what an entry spelled `/` says (Unpack).
+        A full pull skips `./`, and hands on the owner that an entry spelled `/` says (Unpack).
         """
         return self._changes_root
 
@@ -106,9 +109,11 @@ class PartialPull:
 
     def _see_root(self, header: TarHeader) -> None:
         if reason := _root(header):
-            self.full_pull(f"{printable(header.name)}: {reason}")
-            # A full pull skips what path.Clean makes "." of.
-            self._changes_root = self._changes_root or posixpath.normpath(header.name) != b"."
+            # A full pull skips what path.Clean makes "." of; the other it sets as a partial pull does.
+            is_set = posixpath.normpath(header.name) != b"."
+            self._changes_root = self._changes_root or is_set
+            if not is_set or header.type != "dir":
+                self.full_pull(f"{printable(header.name)}: {reason}")
 
     def _entry(self, header: TarHeader, directory: bytes, base: bytes) -> str | None:
         if directory == self._spelled and base not in _DOTS:
@@ -180,7 +185,7 @@ class PartialPull:
 
     def _symlink(self, header: TarHeader, path: bytes) -> str | None:
         if header.xattrs:
-            return "it is a symbolic link with extended attributes, which a partial pull leaves out"
+            return _LINK_WITH_XATTRS
         self._symlinks.add(path)
         if header.uid == header.gid == 0:
             return None
@@ -201,12 +206,13 @@ class PartialPull:
             and target not in self._deleted
             and not target.rpartition(b"/")[2].startswith(_WHITEOUT)
         )
-        # With a slash at the end, a full pull does not set mode and time (extractTarFileEntry: Lstat).
+        # A full pull sets mode and time only if it finds the target as it is spelled (extractTarFileEntry).
         parts = header.link_name.split(b"/")
-        if not is_file or b".." in parts or parts[-1] in _DOTS:
+        if not is_file or _goes_up(parts) or parts[-1] in _DOTS:
             return f"its target {printable(header.link_name)} is no file before it in the layer"
         if target in self._symlinks:
-            return self._symlink(header, path)
+            self._symlinks.add(path)
+            return _LINK_WITH_XATTRS if header.xattrs else None
         # A partial pull sets the owner of a file again for each link, and that takes capabilities away.
         if header.xattrs.get(_CAPABILITY) != self._capabilities.get(target):
             return f"it has other capabilities than its target {printable(target)}"
@@ -217,7 +223,7 @@ class PartialPull:
         if not path.startswith(b"dev/"):
             return "it is a device outside of dev/, which a partial pull leaves out"
         # The kernel gets these bits of the numbers (system.Mkdev).
-        if not (header.dev_major & 0xFFF or header.dev_minor & 0xFFFFF):
+        if header.type == "char" and not (header.dev_major & 0xFFF or header.dev_minor & 0xFFFFF):
             return "it is the device 0:0, which a full pull takes for a whiteout"
         self._nodes.add(path)
         return None
@@ -258,15 +264,20 @@ def _root(header: TarHeader) -> str | None:
 
 
 def _shape(header: TarHeader) -> str | None:
-    """What is wrong with how its name is spelled: a partial pull finds content by the name, as it is spelled."""
+    """What is wrong with how its name is spelled, by which a partial pull finds the content."""
     if header.type != "reg" or not header.size:
         return None
     parts = header.name.split(b"/")
-    if b".." in parts:
+    if _goes_up(parts):
         return "its name goes up by '..', and it has content"
     if parts[-1] in _DOTS:
         return "only the name of a directory may end in a slash"
     return None
+
+
+def _goes_up(parts: Sequence[bytes]) -> bool:
+    """Whether a path goes up from a directory, which need not be there; from the root, '..' leads nowhere."""
+    return b".." in dropwhile(_DOTS.__contains__, parts)
 
 
 def _metadata(header: TarHeader) -> str | None:

@@ -17,10 +17,11 @@ import httpx
 
 from recompress.errors import Refused
 from recompress.registry.credentials import Credentials
-from recompress.registry.transport import Bounded
+from recompress.registry.transport import Bounded, registry_url
 
 _CHALLENGE_PART = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))|([\w-]+)')
 _REPOSITORY_IN_PATH = re.compile(r"^/v2/(.+?)/(?:manifests|blobs|tags|referrers)/")
+_TOKEN = re.compile(r"[!-~]+")
 _MAX_TOKEN_BYTES = 1024 * 1024
 _PORTS = {"http": 80, "https": 443}
 _DEFAULT_TOKEN_SECONDS = 60
@@ -43,12 +44,13 @@ class RegistryAuth(httpx.Auth):
     run may be longer than a token lives. May be used from several threads.
 
     The body of an answer is not read here unless it is a token: it may be a layer of gigabytes.
-    Raises Refused for an answer of the token server that has no token.
+    Raises Refused for an answer of the token server that has no token, UsageError for a `host` that
+    is none.
     """
 
     def __init__(self, credentials: Credentials, host: str, schemes: Iterable[str] = ("https",)) -> None:
         self._credentials = credentials
-        self._places = {_place(httpx.URL(f"{scheme}://{host}")) for scheme in schemes}
+        self._places = {_place(registry_url(scheme, host)) for scheme in schemes}
         self._tokens: dict[tuple[str, ...], _Token] = {}
         self._lock = threading.Lock()
 
@@ -145,8 +147,8 @@ def challenges(response: httpx.Response) -> list[tuple[str, dict[str, str]]]:
     return found
 
 
-def _place(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port or _PORTS.get(url.scheme)
+def _place(url: httpx.URL) -> tuple[str, bytes, int | None]:
+    return url.scheme, url.raw_host, url.port or _PORTS.get(url.scheme)
 
 
 def _token_from(response: httpx.Response) -> _Token:
@@ -157,8 +159,14 @@ def _token_from(response: httpx.Response) -> _Token:
         document = response.json()
         text = document.get("token") or document.get("access_token")
         seconds = float(document.get("expires_in") or _DEFAULT_TOKEN_SECONDS)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         text = None
     if not isinstance(text, str) or not text:
         raise Refused(f"the token server {response.url.host} gave an answer without a token")
+    if not _TOKEN.fullmatch(text):
+        # Sent all the same, it would be refused below, by an error that shows it.
+        raise Refused(
+            f"the token server {response.url.host} gave a token that cannot be sent: it has a line break, a "
+            "space or the like in it"
+        )
     return _Token(f"Bearer {text}", time.monotonic() + max(seconds, _DEFAULT_TOKEN_SECONDS) * 0.8)

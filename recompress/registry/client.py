@@ -22,7 +22,6 @@ import httpx
 from recompress.errors import (
     NotFound,
     RecompressError,
-    TimedOut,
     Unavailable,
     Unsupported,
     VerificationFailed,
@@ -40,6 +39,7 @@ from recompress.registry.transport import (
     is_temporary,
     redacted,
     retrying,
+    streamed,
     transport_error,
 )
 
@@ -326,8 +326,6 @@ class RepositoryClient:
         try:
             with self._send("DELETE", location):
                 pass
-        except TimedOut:
-            raise
         except RecompressError as error:
             # Some registries want a permission of its own for this; they drop old uploads anyway.
             log.debug("the upload that was begun to ask the registry could not be given up: %s", error)
@@ -391,11 +389,14 @@ class RepositoryClient:
         """As `_send`, but an answer with an error status is an answer."""
         url = path if isinstance(path, httpx.URL) else self._url(path)
         try:
-            with self._client.stream(method, url, content=content, headers=headers) as response:
+            with streamed(self._client, method, url, content, headers) as response:
                 log.debug("%s %s: %d", method, redacted(response.url), response.status_code)
                 yield response
         except httpx.InvalidURL as error:
             raise Unavailable(f"the registry {self._host} names an address that is none: {error}") from None
+        except httpx.LocalProtocolError as error:
+            # Not even --debug shows what caused it.
+            raise transport_error(error) from None
         except httpx.HTTPError as error:
             raise transport_error(error) from error
 
@@ -412,10 +413,11 @@ class RepositoryClient:
     def _answers_https(self) -> bool:
         # containers/image does the same: without verification, HTTPS first, then plain HTTP.
         try:
-            self._client.get(f"https://{self._host}/v2/", auth=None)
+            # The body is not read: it could have no end.
+            with self._client.stream("GET", f"https://{self._host}/v2/", auth=None):
+                return True
         except httpx.HTTPError:
             return False
-        return True
 
 
 def _stream(response: httpx.Response) -> Iterator[bytes]:

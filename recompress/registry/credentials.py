@@ -55,7 +55,7 @@ def auth_files(authfile: Path | None, environment: Mapping[str, str], uid: int) 
     """
     explicit = authfile or (Path(p) if (p := environment.get("REGISTRY_AUTH_FILE")) else None)
     if explicit:
-        if not explicit.is_file():
+        if not _is_readable_file(explicit):
             raise UsageError(f"there is no auth file {explicit}")
         return (explicit,)
     home = Path(environment.get("HOME") or "/")
@@ -125,7 +125,7 @@ def _read(file: Path) -> dict[str, Any]:
         document = json.loads(file.read_bytes())
     except OSError as error:
         raise UsageError(f"the auth file {file} cannot be read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UsageError(f"the auth file {file} is not JSON") from None
     if not isinstance(document, dict):
         raise UsageError(f"the auth file {file} is not a JSON object")
@@ -224,7 +224,7 @@ def _from_helper(name: str, server: str) -> Credentials:
         )
     try:
         document = json.loads(answer.stdout)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     match document:
         case {"Username": "<token>", "Secret": str(token)}:

@@ -6,6 +6,7 @@ certificates), this one follows Go's, so that one never succeeds where the other
 
 from __future__ import annotations
 
+import base64
 import email.utils
 import functools
 import ipaddress
@@ -16,6 +17,7 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -40,6 +42,9 @@ _NEVER_IMPLEMENTED = frozenset({501, 505})
 _DIGEST_INVALID = "DIGEST_INVALID"
 """Digests are made of the bytes here, so the bytes were damaged on the way, or the registry read a link
 to a layer that another client was writing at that moment (CNCF Distribution, filesystem driver)."""
+
+_NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----([^-]*)(-----END CERTIFICATE-----)?")
 
 T = TypeVar("T")
 
@@ -72,12 +77,24 @@ class Bounded(httpx.SyncByteStream):
         self._stream.close()
 
 
+def registry_url(scheme: str, host: str) -> httpx.URL:
+    """Where a registry is. Raises UsageError where its name is one that no host can have."""
+    try:
+        url = httpx.URL(f"{scheme}://{host}")
+        _check_host(url)
+    except httpx.InvalidURL:
+        raise UsageError(f"{host} is not the address of a registry: no host can have this name") from None
+    return url
+
+
 def http_client(host: str, tls: Tls, auth: httpx.Auth) -> httpx.Client:
     """A client for one registry. Raises UsageError for a proxy or a CA file that cannot be used."""
+    context = ssl_context(tls)
     try:
+        _check_proxies()
         return httpx.Client(
             auth=auth,
-            verify=ssl_context(tls),
+            verify=context,
             follow_redirects=True,
             timeout=httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS, pool=None),
             # A blob must arrive as it is stored: no transfer may be packed or unpacked on the way.
@@ -86,8 +103,54 @@ def http_client(host: str, tls: Tls, auth: httpx.Auth) -> httpx.Client:
             event_hooks={"response": [_bound_all_but_content]},
             mounts=_without_proxy(host),
         )
-    except (ImportError, ValueError, httpx.InvalidURL) as error:
-        raise UsageError(f"the proxy that the environment names cannot be used: {error}") from None
+    except (ImportError, ValueError, httpx.InvalidURL):
+        # What is wrong with it is not told: that may be a part of the password.
+        raise UsageError(
+            "the proxy that the environment names cannot be used: write it as "
+            "http://user:password@host:port, with %2F for a / in the password, %23 for a #, %40 for an @"
+        ) from None
+
+
+def _check_proxies() -> None:
+    for scheme, proxy in urllib.request.getproxies().items():
+        if scheme in ("http", "https", "all"):
+            if _NO_ESCAPE.search(proxy):
+                # Go passes over such a proxy, without a word.
+                raise ValueError
+            _check_host(httpx.URL(proxy if "://" in proxy else f"http://{proxy}"))
+
+
+def _check_host(url: httpx.URL) -> None:
+    """Raise InvalidURL for a name that httpx takes, and that is a UnicodeError later on."""
+    with _unicode_error_as_invalid_url():
+        # Python's resolver does this first, and raises for a label of more than 63 characters.
+        url.raw_host.decode("ascii").encode("idna")
+        # A name that begins with xn-- is decoded where httpx asks for it.
+        url.host.isascii()
+
+
+@contextmanager
+def streamed(
+    client: httpx.Client,
+    method: str,
+    url: str | httpx.URL,
+    content: bytes | None,
+    headers: dict[str, str] | None,
+) -> Iterator[httpx.Response]:
+    """The answer to a request. Raises what httpx does, and InvalidURL for names that no host can have."""
+    with ExitStack() as stack:
+        with _unicode_error_as_invalid_url():
+            # A redirect, or a token server, can have such a name as well.
+            response = stack.enter_context(client.stream(method, url, content=content, headers=headers))
+        yield response
+
+
+@contextmanager
+def _unicode_error_as_invalid_url() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeError:
+        raise httpx.InvalidURL("no host can have the name in it") from None
 
 
 def _bound_all_but_content(response: httpx.Response) -> None:
@@ -116,7 +179,7 @@ def _without_proxy(host: str) -> dict[str, None]:
 def ssl_context(tls: Tls) -> ssl.SSLContext:
     """The certificates to trust, read once: some 150 of them take time and memory.
 
-    Raises UsageError for a CA file that cannot be read or holds no certificates.
+    Raises UsageError for a CA file that cannot be read.
     """
     context = ssl.create_default_context()
     # Go takes a private CA's certificate as it is; Python 3.13 began to ask for extensions that
@@ -125,14 +188,28 @@ def ssl_context(tls: Tls) -> ssl.SSLContext:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.hostname_checks_common_name = False
     for file in tls.ca_files:
-        try:
-            context.load_verify_locations(cafile=file)
-        except OSError:  # which ssl.SSLError is one of
-            raise UsageError(f"the CA file {file} cannot be read or holds no certificates") from None
+        _trust(context, file)
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _trust(context: ssl.SSLContext, file: Path) -> None:
+    """Trust the certificates in a file, and warn of what is none: Go, and so skopeo, leaves that out."""
+    try:
+        blocks = _CERTIFICATE.findall(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"the CA file {file} cannot be read: {error.strerror}") from None
+    if not blocks:
+        log.warning("the CA file %s holds no certificates", file)
+    for number, (block, end) in enumerate(blocks, start=1):
+        try:
+            if not end:
+                raise ValueError
+            context.load_verify_locations(cadata=base64.b64decode(b"".join(block.split()), validate=True))
+        except (ValueError, ssl.SSLError):
+            log.warning("certificate %d in the CA file %s cannot be read and is left out", number, file)
 
 
 def retrying(attempts: int, operation: Callable[[], T]) -> T:
@@ -230,6 +307,9 @@ def transport_error(error: httpx.HTTPError) -> Unavailable:
     if isinstance(error, httpx.ConnectError) and (tls := _tls_cause(error)) is not None:
         reason = getattr(tls, "verify_message", None) or tls.reason or str(tls)
         return Unavailable(f"no TLS connection to the registry: {reason} ({where}); {_advice(tls)}")
+    if isinstance(error, httpx.LocalProtocolError):
+        # Its text quotes the header that is wrong, and that may be the one with the credentials.
+        return Unavailable(f"the request has something in it that HTTP has no way to send ({where})")
     reason = str(error) or type(error).__name__
     return Unavailable(
         f"the registry did not answer: {reason} ({where})",

@@ -100,12 +100,12 @@ def _try_forgeries(
 ) -> Iterator[Outcome]:
     """What came of random forgeries of these images, until so many were judged."""
     judged = 0
+    forgeries = random_forgeries(str(progress.seed), images)
     # Some change nothing, and some a registry does not take.
-    forgeries = random_forgeries(str(progress.seed), images, 2 * count)
-    for start in range(0, 2 * count, BATCH):
-        batch = list(itertools.islice(forgeries, BATCH))
+    for start in itertools.count(step=BATCH):
         if judged >= count:
             return
+        batch = list(itertools.islice(forgeries, BATCH))
         name = f"forgeries {start} to {start + BATCH}"
         if name not in progress.forgeries:
             outcomes = try_forgeries(laboratory, batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from recompress.errors import Unsupported, VerificationFailed
@@ -25,6 +26,9 @@ from tests.differential.pulls import (
 from tests.differential.trees import differences
 from tests.images import HandmadeImage
 from tests.tampering import Packed
+
+_RUNS = 3
+"""How many runs of the command are made at a time."""
 
 _BY_A_RACE = "is not in the layer before it, and it has content"
 """A reason that one pull need not show: it fails by a race (tests/integration/test_partial_pulls.py)."""
@@ -117,6 +121,8 @@ def _otherwise_by_the_command(laboratory: Laboratory, judged: Judged) -> dict[St
     # One that changes the root has a say in how layers above it are pulled.
     layers = {layer: judged.verdicts[layer] for stack in judged.why_full for layer in stack}
     row = sorted(layers, key=lambda layer: layers[layer].changes_root)
+    refused = {stack: result for stack, result in judged.others.items() if result.refused}
+    laboratory.push([gzip_image(stack) for stack in (tuple(row), *refused)])
     if row:
         of_all = why_full(layers[layer] for layer in row)
         annotated = dict(zip(row, laboratory.run(tuple(row)), strict=True))
@@ -125,8 +131,11 @@ def _otherwise_by_the_command(laboratory: Laboratory, judged: Judged) -> dict[St
                 said = "partially" if annotated[layer] else "in full"
                 stack = next(stack for stack in judged.why_full if layer in stack)
                 wrong[stack] = Result(len(stack), wrong=f"`recompress run` lets it be pulled {said}: {why}")
-    for stack, result in judged.others.items():
-        if result.refused and result.refused not in (said := laboratory.run_fails(stack)):
+    with ThreadPoolExecutor(_RUNS) as pool:
+        said_of = dict(zip(refused, pool.map(laboratory.run_fails, refused), strict=True))
+    for stack, said in said_of.items():
+        result = refused[stack]
+        if result.refused and result.refused not in said:
             wrong[stack] = Result(len(stack), wrong=f"`recompress run` does not say {result.refused}: {said}")
     return wrong
 

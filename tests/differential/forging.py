@@ -4,7 +4,6 @@ podman gets the gzip image's files from it, pulled partially and pulled in full.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,6 @@ from dataclasses import dataclass, replace
 import httpx
 
 from recompress.manifest import MediaType
-from tests.differential.chance import examples
 from tests.differential.experiment import judge
 from tests.differential.forgeries import CHANGES, Change, Honest, forged
 from tests.differential.layers import Image
@@ -25,7 +23,7 @@ from tests.integration.command import recompress
 
 _AT_A_TIME = 2
 _PROVEN, _UNSUPPORTED, _REFUSED = 0, 5, 6
-_OTHER_IMAGES = 4
+_OF_AN_IMAGE = 4
 """How many forgeries are made of an image."""
 
 
@@ -50,20 +48,13 @@ class Outcome:
     wrong: str | None = None
 
 
-def random_forgeries(seed: str, images: Sequence[Image], count: int) -> Iterator[Forgery]:
-    """So many forgeries of these images. Each change is the first one in as many of them as any other."""
-    each = [
-        examples(functools.partial(_changes, name), f"{seed}/{name}", 1 + count // len(CHANGES))
-        for name in CHANGES
-    ]
-    mixed = itertools.chain.from_iterable(itertools.zip_longest(*each))
-    for number, changes in enumerate(itertools.islice(filter(None, mixed), count)):
-        yield Forgery(images[number // _OTHER_IMAGES % len(images)], changes)
-
-
-def _changes(first: str, dice: random.Random) -> tuple[Change, ...]:
-    others = (dice.choice(CHANGES) for _ in range(dice.choice((0, 0, 0, 1, 2))))
-    return tuple(Change(name, dice.randrange(2**32)) for name in (first, *others))
+def random_forgeries(seed: str, images: Sequence[Image]) -> Iterator[Forgery]:
+    """Forgeries of these images, without an end. Each change comes first in as many as any other."""
+    dice = random.Random(seed)
+    for number, first in enumerate(itertools.cycle(CHANGES)):
+        others = (dice.choice(CHANGES) for _ in range(dice.choice((0, 0, 0, 1, 2))))
+        changes = tuple(Change(name, dice.randrange(2**32)) for name in (first, *others))
+        yield Forgery(images[number // _OF_AN_IMAGE % len(images)], changes)
 
 
 def try_forgeries(laboratory: Laboratory, forgeries: Sequence[Forgery]) -> list[Outcome]:
@@ -104,6 +95,7 @@ def _honest(laboratory: Laboratory, stacks: Sequence[Stack]) -> dict[Stack, Hone
 def try_twins(laboratory: Laboratory, made: Sequence[tuple[Stack, HandmadeImage]]) -> list[Outcome]:
     """Have such twins of images verified, pull those that are proven, and compare."""
     laboratory.push([gzip_image(stack) for stack, _ in made])
+    laboratory.push_blobs({blob for _, image in made for blob in image.layers})
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         outcomes = list(pool.map(lambda pair: _verify(laboratory, *pair), made))
     proven = [number for number, outcome in enumerate(outcomes) if outcome.code == _PROVEN]
@@ -132,8 +124,6 @@ _WAYS = (Form(False, ""), Form(False, "", pulls_partially=False), Form(True, "")
 
 
 def _verify(laboratory: Laboratory, stack: Stack, image: HandmadeImage) -> Outcome:
-    for blob in image.layers:
-        laboratory.registry.push_blob(REPOSITORY, blob)
     try:
         laboratory.registry.push_manifest(REPOSITORY, image.manifest, MediaType.OCI_MANIFEST)
     except httpx.HTTPStatusError as error:

@@ -81,7 +81,10 @@ def _tuples(fields: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _sources() -> str:
-    """What the results depend on: the program, and the code of the tests."""
-    package = Path(partial.__file__).parent.parent
-    files = [*sorted(package.rglob("*.py")), *sorted(Path(__file__).parent.glob("*.py"))]
+    """What the results depend on: the program, the code of the tests, and the layers kept with it."""
+    tests = Path(__file__).parent.parent
+    directories = (Path(partial.__file__).parent.parent, Path(__file__).parent, tests / "data/tools")
+    files = [
+        file for each in directories for file in sorted(each.rglob("*")) if file.suffix in (".py", ".xz")
+    ]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

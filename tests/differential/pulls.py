@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,7 +116,7 @@ class Laboratory:
         return Packed(described, Digest.of(stream), self.registry.blob(REPOSITORY, str(digest)))
 
     def run(self, stack: Stack) -> list[bool]:
-        """Whether the twin that `recompress run` makes lets each layer be pulled partially."""
+        """Whether the twin that `recompress run` makes of what was pushed lets layers be pulled partially."""
         ended = self._run(stack).succeeded()
         layers = self.registry.document(REPOSITORY, ended.report["twin_digest"])["layers"]
         return ["annotations" in layer for layer in layers[1:]]
@@ -127,16 +127,19 @@ class Laboratory:
         return ended.error if ended.code == Unsupported.exit_code else f"exit {ended.code}: {ended.err}"
 
     def _run(self, stack: Stack) -> Outcome:
-        image = gzip_image(stack)
-        self.push([image])
-        reference = f"{self.registry.host}/{REPOSITORY}@{image.digest}"
+        reference = f"{self.registry.host}/{REPOSITORY}@{gzip_image(stack).digest}"
         return recompress("run", reference, "--no-tls-verify", "--no-reuse", "--level=1", "--output=json")
 
     def push(self, pushed: Sequence[HandmadeImage]) -> None:
-        blobs = {blob for image in pushed for blob in (image.config, *image.layers)}
+        """Push images, each blob once: the registry fails where two upload the same at the same time."""
+        self.push_blobs({blob for image in pushed for blob in (image.config, *image.layers)})
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            list(pool.map(self._push_manifest, pushed))
+
+    def push_blobs(self, blobs: Set[bytes]) -> None:
+        """Push blobs."""
         with ThreadPoolExecutor(_REQUESTS) as pool:
             list(pool.map(lambda blob: self.registry.push_blob(REPOSITORY, blob), blobs))
-            list(pool.map(self._push_manifest, pushed))
 
     def _push_manifest(self, image: HandmadeImage) -> None:
         self.registry.push_manifest(REPOSITORY, image.manifest, MediaType.OCI_MANIFEST)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from tests.integration.sources import command, docker, gnu_tar, hash_of, write_f
 
 REPOSITORY = "differential/tools"
 _BUSYBOX = Path("/usr/bin/busybox")
+_RECORDED = Path(__file__).parents[1] / "data/tools"
 _CONTAINERFILE = """
 FROM scratch
 COPY busybox /bin/busybox
@@ -47,7 +49,19 @@ def tool_images(registry: Registry, directory: Path) -> dict[str, Stack]:
         ("crane", _crane(directory / "crane", trees)),
     ):
         found.update({f"{tool}, {name}": stack for name, stack in images})
+    found.update(_recorded())
     return found
+
+
+def _recorded() -> Iterator[tuple[str, Stack]]:
+    """Layers of builders that are not here; how they were made is in tests/data/tools/README.md."""
+    for name, tool in (
+        ("BuildKit, a Containerfile", "buildkit"),
+        ("jib, a Maven project", "jib"),
+        ("ko, a Go program", "ko"),
+    ):
+        layers = sorted((_RECORDED / tool).glob("*.tar.xz"))
+        yield name, tuple(lzma.decompress(layer.read_bytes()) for layer in layers)
 
 
 def _trees(directory: Path) -> dict[str, Path]:

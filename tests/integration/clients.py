@@ -35,7 +35,9 @@ class Ended:
 
 def command(*arguments: str | Path) -> Ended:
     """Run a client to its end."""
-    ended = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=300)
+    ended = subprocess.run(
+        arguments, capture_output=True, text=True, errors="backslashreplace", check=False, timeout=300
+    )
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 

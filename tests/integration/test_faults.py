@@ -140,6 +140,15 @@ def test_a_run_that_takes_too_long_is_ended_with_the_option_for_it(
     assert list(directory.iterdir()) == []
 
 
+def test_a_run_that_takes_too_long_where_it_moves_the_tag_for_later_runs_is_ended(
+    run: Run, proxy: Proxy, image: str
+) -> None:
+    busy = error_answer(503, "UNAVAILABLE", "come back later", **{"Retry-After": "600"})
+    proxy.always(busy, "PUT", "/manifests/zstd-chunked-cache-")
+    run(image, "--timeout=30").failed(7, "did not end within 30 s", "--timeout")
+    assert len(proxy.server.asked("PUT", "/manifests/zstd-chunked-cache-")) == 1
+
+
 # Registries that lie, or leave out
 
 

@@ -85,6 +85,7 @@ def test_an_image_that_can_have_no_twin_can_be_kept(
     run: Run, registry: Registry, repository: str, push: Push, results: Path
 ) -> None:
     source = push(image(TWICE))
+    registry.push_manifest(repository, image(TWICE).manifest, selector="1.0")
     tagged = source.replace("@", ":1.0@")
     outcome = run(tagged, "--if-impossible=keep").succeeded()
     assert outcome.results == {
@@ -95,7 +96,9 @@ def test_an_image_that_can_have_no_twin_can_be_kept(
     assert outcome.report["outcome"] == "kept"
     assert "file: the layer has more than one entry" in outcome.report["why_kept"]
     assert any("the results name the source" in warning for warning in outcome.report["warnings"])
-    assert registry.tags(repository) == []
+    assert registry.tags(repository) == ["1.0"]
+    untagged = run(source.replace("@", ":2.0@"), "--if-impossible=keep").succeeded()
+    assert untagged.results["IMAGE_URL"] == source.partition("@")[0]
     for file in results.iterdir():
         file.unlink()
     to = f"--to={registry.host}/{repository}:index"

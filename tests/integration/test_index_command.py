@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from recompress.manifest import MediaType
 from recompress.reference import Digest
 from tests import images
 from tests.images import HandmadeImage
@@ -126,3 +128,38 @@ def test_the_oci_twin_of_a_v2s2_image_goes_into_an_index_with_its_zstd_chunked_t
 def test_the_oci_twin_of_an_oci_image_is_itself(run: Run, push: Push) -> None:
     source = push(AMD64)
     assert run(source, "--oci-twin").succeeded().results["OCI_IMAGE_REF"] == source
+
+
+def test_an_index_with_a_variant_of_its_own_and_with_artifacts_is_kept_as_it_is_beside_the_twins(
+    run: Run, index: Index, push: Push, registry: Registry, repository: str
+) -> None:
+    arms = [images.gzip_image({"a": name}, architecture="arm") for name in (b"v6", b"v7")]
+    soci = images.manifest(
+        b"{}", config_type="application/vnd.oci.empty.v1+json", artifactType="application/vnd.soci"
+    )
+    registry.push_blob(repository, b"{}")
+    registry.push_manifest(repository, soci)
+    entries = []
+    for image, variant in zip(arms, ("v6", "v7"), strict=True):
+        push(image)
+        platform = {"os": "linux", "architecture": "arm", "variant": variant}
+        entries.append(images.descriptor(MediaType.OCI_MANIFEST, image.manifest, platform=platform))
+    kind = {"artifactType": "application/vnd.soci"}
+    artifact = images.descriptor(MediaType.OCI_MANIFEST, soci, platform=entries[0]["platform"], **kind)
+    more: dict[str, Any] = {
+        "subject": images.descriptor(MediaType.OCI_MANIFEST, arms[0].manifest),
+        "annotations": {"a": "b"},
+        **kind,
+    }
+    digest = registry.push_manifest(repository, images.index([artifact, *entries], **more))
+    source = f"{registry.host}/{repository}@{digest}"
+    twins = [run(source, f"--platform=linux/arm/{v}").succeeded().results["IMAGE_REF"] for v in ("v6", "v7")]
+    assert "zstd-chunked-cache-linux-arm-v6" in registry.tags(repository)
+    outcome = index(*twins, source, "--output=json").succeeded()
+    shown = [(entry["platform"], entry["kind"]) for entry in outcome.report["manifests"]]
+    images_ = [(f"linux/arm/{v}", kind) for kind in ("gzip", "zstd") for v in ("v6", "v7")]
+    assert shown == [*images_, ("linux/arm/v6", "artifact")]
+    made = registry.document(repository, "1.0")
+    assert made["manifests"][-1] == artifact
+    assert {name: made[name] for name in more} == more
+    assert "does not have" not in outcome.err

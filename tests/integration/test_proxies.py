@@ -66,6 +66,21 @@ def test_a_proxy_with_a_password_gets_it_and_nobody_is_told(run: Run, registry: 
         run(f"registry.test/{path}", "--debug", HTTP_PROXY=proxy.url).succeeded()
 
 
+@pytest.mark.parametrize("debug", [(), ("--debug",)])
+@pytest.mark.parametrize(
+    "password",
+    # A port that is none to httpx; an escape that is none to Go, which passes over the whole proxy for it.
+    ["unreadable-password/x", "unreadable-password%zz"],
+)
+def test_no_part_of_a_password_that_cannot_be_read_is_told(
+    run: Run, path: str, debug: tuple[str, ...], password: str
+) -> None:
+    SECRETS.add("unreadable-password")
+    outcome = run(f"registry.test/{path}", *debug, HTTPS_PROXY=f"http://me:{password}@proxy.test:1")
+    assert outcome.code == 2
+    assert "the proxy that the environment names cannot be used" in outcome.error
+
+
 def test_a_proxy_that_is_down_is_told_after_all_tries(run: Run, path: str) -> None:
     outcome = run(f"registry.test/{path}", "--attempts=2", HTTP_PROXY=NOWHERE, HTTPS_PROXY=NOWHERE)
     outcome.failed(7, "the registry did not answer", "registry.test")

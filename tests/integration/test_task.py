@@ -74,6 +74,8 @@ def test_every_parameter_does_what_it_says(
         VERIFY="structure",
         IF_IMPOSSIBLE="keep",
         PARTIAL_PULLS="warn",
+        ATTEMPTS="2",
+        TIMEOUT="200",
         REUSE_FROM=[f"{registry.host}/{repository}-base:1", f"{registry.host}/{repository}-missing:1"],
     )
     assert ended.succeeded, ended.log
@@ -94,6 +96,13 @@ def test_every_parameter_does_what_it_says(
         ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "IF_IMPOSSIBLE": "?"}, "RECOMPRESS_IF_IMPOSSIBLE"),
         ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "PARTIAL_PULLS": "?"}, "RECOMPRESS_PARTIAL_PULLS"),
         ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "PLATFORM": "amd64"}, "is not a platform"),
+        ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "ATTEMPTS": "0"}, "RECOMPRESS_ATTEMPTS"),
+        ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "ATTEMPTS": "2"}, "try 2 of 2"),
+        ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "TIMEOUT": "inf"}, "RECOMPRESS_TIMEOUT"),
+        (
+            {"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "ATTEMPTS": "20", "TIMEOUT": "1"},
+            "did not end within 1 s",
+        ),
     ],
 )
 def test_a_wrong_parameter_fails_the_task_without_results(

@@ -64,6 +64,21 @@ def test_a_bundle_of_several_cas_is_trusted_as_a_whole(serve: Serve, run_at: Run
     run_at(serve(second.server()), f"--ca-file={bundle}").succeeded()
 
 
+def test_what_is_no_certificate_in_a_bundle_is_warned_of_and_the_others_are_trusted(
+    serve: Serve, run_at: RunAt, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    (directory / "empty.crt").touch()
+    bad = b"-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n"
+    (directory / "bundle.crt").write_bytes(bad + authority.ca_file.read_bytes())
+    outcome = run_at(serve(authority.server()), f"--ca-file={directory}").succeeded()
+    assert f"WARNING: the CA file {directory}/empty.crt holds no certificates\n" in outcome.err
+    told = f"WARNING: certificate 1 in the CA file {directory}/bundle.crt cannot be read and is left out\n"
+    assert told in outcome.err
+
+
 def test_a_ca_of_the_old_fashion_is_trusted_as_skopeo_trusts_it(
     serve: Serve, run_at: RunAt, tmp_path: Path
 ) -> None:

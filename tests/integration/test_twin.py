@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from tests import images
 from tests.fake_registry import error_answer
 from tests.images import HandmadeImage
 from tests.integration import sources
-from tests.integration.command import Outcome, recompress
+from tests.integration.command import Outcome, environment, outcome_of, recompress
 from tests.integration.conftest import Run
 from tests.integration.proxy import Proxy
 from tests.integration.registries import Registry
@@ -169,6 +171,36 @@ def test_without_a_results_directory_there_are_no_files_but_the_report(push: Pus
     outcome = recompress("run", image, "--no-tls-verify", "--output=json", env={"TMPDIR": str(tmp_path)})
     assert outcome.succeeded().report["results"]["IMAGE_DIGEST"].startswith("sha256:")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_architecture_that_is_markup_and_commands_to_a_terminal_is_shown_as_text(
+    registry: Registry, repository: str, results: Path
+) -> None:
+    stream = images.tar({"a": b"a" * 1000})
+    layer = gzip.compress(stream, mtime=0)
+    config = images.config([str(Digest.of(stream))], architecture="amd64[/x]\x1b]0;title")
+    manifest = images.manifest(config, [images.descriptor(MediaType.OCI_LAYER_GZIP, layer)])
+    digest = registry.push(repository, HandmadeImage(manifest, config, (layer,)))
+    image = f"{registry.host}/{repository}@{digest}"
+    outcome = recompress("run", image, "--no-tls-verify", results=results).succeeded()
+    assert "linux/amd64[/x]\\x1b]0;title" in outcome.out
+    assert outcome.out.replace("\n", "").isprintable()
+    assert outcome.results["IMAGE_DIGEST"] in outcome.out
+    wrong = recompress("run", image, "--no-tls-verify", "--platform=linux/arm64", results=results)
+    wrong.failed(5, "is an image for linux/amd64[/x]\\x1b]0;title, not for linux/arm64")
+
+
+def test_a_run_whose_report_nobody_can_read_has_no_results(
+    registry: Registry, repository: str, push: Push, results: Path
+) -> None:
+    command = ["recompress", "run", push(SMALL), "--no-tls-verify", f"--results-dir={results}"]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), check=False
+        )
+    told = "error: the report cannot be written to standard output (No space left on device)"
+    outcome_of(ended.returncode, "", ended.stderr, results).failed(2, told)
+    assert f"sha256-{SMALL.digest.hex}.zstd-chunked" in registry.tags(repository)
 
 
 def test_fields_that_podman_ignores_are_warned_of_by_name(

@@ -163,6 +163,9 @@ def test_a_signal_has_the_exit_code_that_shells_give_it(
         ("run", IMAGE, "--jobs", "0"),
         ("run", IMAGE, "--attempts", "0"),
         ("run", IMAGE, "--timeout", "0"),
+        ("run", IMAGE, "--timeout", "inf"),
+        ("run", IMAGE, "--timeout", "nan"),
+        ("run", IMAGE, "--timeout", "1e300"),
         ("run", IMAGE, "--output", "xml"),
         ("run", IMAGE, "--verify", "nothing"),
         ("run", IMAGE, "--platform", "amd64"),
@@ -170,6 +173,10 @@ def test_a_signal_has_the_exit_code_that_shells_give_it(
         ("run", IMAGE, "--to", IMAGE),
         ("run", IMAGE, "--ca-file", "/does/not/exist"),
         ("run", IMAGE, "--authfile", "/does/not/exist"),
+        # Names that the system refuses to look for.
+        ("run", IMAGE, "--ca-file", "x" * 300),
+        ("run", IMAGE, "--authfile", "x" * 300),
+        ("run", IMAGE, "--results-dir", "x" * 300),
         ("run", IMAGE, "--reuse-from", "app"),
         ("run", "app"),
         ("inspect", "app"),
@@ -223,7 +230,7 @@ def test_the_options_reach_the_run(command: Command, asked: list[Any], tmp_path:
     assert options.image == Reference.parse(IMAGE)
     assert options.platform == Platform("linux", "arm", "v7")
     assert options.to == Reference.parse("quay.io/to/app:2")
-    assert (options.level, options.jobs, options.results_dir) == (9, 3, tmp_path)
+    assert (options.level, options.jobs) == (9, 3)
     connection = asked[1]
     assert connection.auth_files == (tmp_path / "auth.json",)
     assert connection.tls == Tls(False, (tmp_path / "ca.pem",))
@@ -255,7 +262,7 @@ def test_every_option_can_be_an_environment_variable(
     options = options_of(asked)
     assert options.platform == Platform("linux", "arm", "v7")
     assert options.to == Reference.parse("quay.io/to/app:2")
-    assert (options.level, options.jobs, options.results_dir) == (9, 3, tmp_path)
+    assert (options.level, options.jobs) == (9, 3)
     assert not options.reuse
     assert options.reuse_from == (Reference.parse("quay.io/org/a"), Reference.parse("quay.io/org/b:1"))
     connection = asked[1]
@@ -273,7 +280,7 @@ def test_an_empty_environment_variable_is_as_none(
         monkeypatch.setenv(f"RECOMPRESS_{name}", "")
     command("run", IMAGE)
     options = options_of(asked)
-    assert (options.platform, options.to, options.level, options.results_dir) == (None, None, None, None)
+    assert (options.platform, options.to, options.level) == (None, None, None)
     assert options.jobs >= 1
     assert options.reuse_from == ()
     assert asked[1].tls == Tls()

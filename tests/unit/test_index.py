@@ -340,3 +340,199 @@ def test_an_image_of_another_repository_is_refused(registry: Registry) -> None:
 def test_the_index_is_there_by_its_digest_before_the_tag_moves(registry: Registry) -> None:
     digest = registry.assemble(registry.image()).reference.digest
     assert [r.path.rpartition("/")[2] for r in registry.pushed()] == [str(digest), "1.0"]
+
+
+ARM_V6 = {"os": "linux", "architecture": "arm", "variant": "v6"}
+ARM_V7 = {"os": "linux", "architecture": "arm", "variant": "v7"}
+SOCI = "application/vnd.amazon.soci.index.v2+json"
+
+
+def listed(registry: Registry) -> list[tuple[str, dict[str, Any]]]:
+    return [(entry["digest"], entry["platform"]) for entry in registry.entries()]
+
+
+def test_a_variant_that_only_the_index_has_is_kept_and_a_twin_takes_it_by_its_config(
+    registry: Registry,
+) -> None:
+    v6, v7 = registry.image("gzip", "arm", author="v6"), registry.image("gzip", "arm", author="v7")
+    zst6, zst7 = (registry.image("zstd:chunked", "arm", author=author) for author in ("v6", "v7"))
+    index = registry.index([registry.member(v6, platform=ARM_V6), registry.member(v7, platform=ARM_V7)])
+    registry.assemble(zst6, zst7, index)
+    assert listed(registry) == [(v6, ARM_V6), (v7, ARM_V7), (zst6, ARM_V6), (zst7, ARM_V7)]
+
+
+def test_the_version_and_features_that_only_the_index_has_are_kept(registry: Registry) -> None:
+    platform = {
+        "architecture": "amd64",
+        "os": "windows",
+        "os.version": "10.0.20348.2762",
+        "os.features": ["win32k"],
+    }
+    windows = registry.image(os="windows")
+    registry.assemble(registry.index([registry.member(windows, platform=platform)]))
+    assert listed(registry) == [(windows, platform)]
+
+
+def test_a_manifest_that_is_listed_for_two_platforms_stays_so_and_so_does_its_twin(
+    registry: Registry,
+) -> None:
+    gz, zst = registry.image("gzip", "arm"), registry.image("zstd:chunked", "arm")
+    report = registry.assemble(
+        registry.index([registry.member(gz, platform=ARM_V6), registry.member(gz, platform=ARM_V7)]), zst, gz
+    )
+    assert listed(registry) == [(gz, ARM_V6), (gz, ARM_V7), (zst, ARM_V6), (zst, ARM_V7)]
+    assert report.results["IMAGES"] == f"{registry.repository}@{gz},{registry.repository}@{zst}"
+
+
+def test_a_twin_that_an_index_lists_without_the_variant_takes_it_from_its_gzip_image(
+    registry: Registry,
+) -> None:
+    gz, zst = registry.image("gzip", "arm"), registry.image("zstd:chunked", "arm")
+    bare = {"os": "linux", "architecture": "arm"}
+    registry.assemble(
+        registry.index([registry.member(zst, platform=bare)]),
+        registry.index([registry.member(gz, platform=ARM_V6)]),
+    )
+    assert listed(registry) == [(gz, ARM_V6), (zst, ARM_V6)]
+
+
+def test_what_an_index_lists_stands_where_the_config_says_another_variant(registry: Registry) -> None:
+    # Clients choose by the index: those that get this image today get it tomorrow.
+    gz, zst = (registry.image(kind, "arm", variant="v7") for kind in ("gzip", "zstd:chunked"))
+    registry.assemble(registry.index([registry.member(gz, platform=ARM_V6)]), zst)
+    assert listed(registry) == [(gz, ARM_V6), (zst, ARM_V6)]
+
+
+def artifact_entries(registry: Registry) -> dict[str, dict[str, Any]]:
+    """Artifacts as tools put them into an index, all for a platform that images have, too."""
+    empty = registry.index([])
+    amd64 = {"os": "linux", "architecture": "amd64"}
+    typed = images.manifest(b"{}", config_type="application/vnd.oci.empty.v1+json", artifactType=SOCI)
+    by_config = images.manifest(b"{}", config_type="application/vnd.cncf.helm.config.v1+json")
+    for content in (typed, by_config):
+        registry.add_manifest(content)
+    return {
+        "as its entry says": images.descriptor(
+            MediaType.OCI_MANIFEST, b"never read", artifactType=SOCI, platform=amd64
+        ),
+        "an index, as its entry says": registry.member(
+            empty, artifactType="application/spdx", platform=amd64
+        ),
+        "by its manifest": images.descriptor(MediaType.OCI_MANIFEST, typed, platform=amd64),
+        "by its config": images.descriptor(MediaType.OCI_MANIFEST, by_config, platform=amd64),
+        "of another media type": images.descriptor(
+            "application/vnd.oci.artifact.manifest.v1+json", b"never read", platform=amd64
+        ),
+        "without a platform": images.descriptor(
+            "application/spdx+json", b"never read", urls=["https://elsewhere"], data="aGk="
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        "as its entry says",
+        "an index, as its entry says",
+        "by its manifest",
+        "by its config",
+        "of another media type",
+        "without a platform",
+    ],
+)
+def test_an_artifact_among_the_entries_stays_behind_the_images_as_it_is(
+    registry: Registry, which: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    gz, zst = registry.image(), registry.image("zstd:chunked")
+    artifact = artifact_entries(registry)[which]
+    artifact["annotations"] = {"com.amazon.soci.image-manifest-digest": gz}
+    marked = {**artifact, "annotations": {**artifact["annotations"], **ZSTD}}
+    report = registry.assemble(registry.index([marked, registry.member(gz)]), zst)
+    assert registry.order() == [gz, zst, artifact["digest"]]
+    assert registry.entries()[2] == artifact
+    assert [entry.kind for entry in report.entries] == ["gzip", "zstd", "artifact"]
+    assert artifact["digest"] not in report.results["IMAGES"]
+    assert caplog.messages == []
+
+
+def test_an_image_whose_entry_has_the_type_of_its_config_is_an_image(registry: Registry) -> None:
+    # As registries write it in lists of referrers (distribution specification 1.1).
+    gz = registry.image()
+    member = registry.member(gz, artifactType=MediaType.OCI_CONFIG)
+    registry.assemble(registry.index([member]))
+    assert registry.entries() == [{**member, "platform": {"architecture": "amd64", "os": "linux"}}]
+
+
+OF_AN_INDEX: dict[str, Any] = {
+    "artifactType": "application/vnd.example+json",
+    "subject": images.descriptor(MediaType.OCI_MANIFEST, b"what it refers to", annotations={"a": "b"}),
+    "annotations": {"org.opencontainers.image.version": "1.0", "a": "ü"},
+}
+
+
+def test_what_a_single_source_index_says_of_itself_is_kept(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    gz, zst = registry.image(), registry.image("zstd:chunked")
+    index = registry.index([registry.member(gz)], **OF_AN_INDEX)
+    registry.assemble(index, zst, index)
+    document = json.loads(registry.manifests["1.0"][1])
+    assert {name: document[name] for name in OF_AN_INDEX} == OF_AN_INDEX
+    registry.assemble(str(Digest.of(registry.manifests["1.0"][1])))
+    assert json.loads(registry.manifests["1.0"][1]) == document
+    assert caplog.messages == []
+
+
+def test_what_several_indexes_say_of_themselves_is_not_kept_and_warned_of(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = registry.index([registry.member(registry.image())], **OF_AN_INDEX)
+    other = registry.index([registry.member(registry.image("gzip", "arm64"))])
+    registry.assemble(one, other)
+    assert not OF_AN_INDEX.keys() & json.loads(registry.manifests["1.0"][1]).keys()
+    (message,) = caplog.messages
+    has = f"{registry.repository}@{one} has fields that the new index does not have"
+    assert message == f"{has}: annotations, artifactType, subject"
+
+
+def test_what_cannot_be_kept_of_an_index_and_its_entries_is_warned_of(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    gz = registry.image()
+    platform = {"os": "linux", "architecture": "amd64", "features": ["sse4"]}
+    member = registry.member(gz, platform=platform, urls=["https://elsewhere"], data="", other=1)
+    index = registry.index([member], more={"a": 1})
+    registry.assemble(index)
+    has = f"{registry.repository}@{index} has fields that the new index does not have"
+    of = f"(of {gz})"
+    assert caplog.messages == [
+        f"{has}: other {of}, platform.features {of}, urls {of}",
+        f"{has}: more",
+    ]
+
+
+def test_an_image_that_is_listed_twice_keeps_the_first_value_of_an_annotation_and_that_is_told(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    gz = registry.image()
+    members = [registry.member(gz, annotations={"a": a, "same": "1", a: a}) for a in ("1", "2")]
+    registry.assemble(registry.index(members))
+    assert registry.entries()[0]["annotations"] == {"1": "1", "2": "2", "a": "1", "same": "1"}
+    (message,) = caplog.messages
+    assert message.startswith(f"{gz} is listed twice")
+    assert message.endswith(": a")
+
+
+def test_an_artifact_that_is_listed_for_two_images_stays_so(registry: Registry) -> None:
+    images_ = [registry.image(), registry.image("gzip", "arm64")]
+    artifacts = [
+        images.descriptor(
+            MediaType.OCI_MANIFEST,
+            b"never read",
+            artifactType=SOCI,
+            annotations={"com.amazon.soci.image-manifest-digest": digest},
+        )
+        for digest in images_
+    ]
+    registry.assemble(registry.index([*map(registry.member, images_), *artifacts, artifacts[0]]))
+    assert registry.entries()[2:] == artifacts

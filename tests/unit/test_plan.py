@@ -442,3 +442,14 @@ def test_a_config_that_is_not_what_its_digest_says_is_not_believed(
     registry.blobs[str(Digest.of(GZIP.config))] = GZIP.config.replace(b"amd64", b"arm64")
     with pytest.raises(VerificationFailed, match="these are not the bytes asked for"):
         plan.resolve(client, registry.reference(digest), None)
+
+
+def test_an_index_with_very_many_images_for_a_platform_is_told_before_they_are_read(
+    client: RepositoryClient, registry: FakeRegistry
+) -> None:
+    manifests = [zstd(GZIP, number=str(number)).manifest for number in range(100)]
+    index = images.index([entry(content, "linux/amd64") for content in manifests])
+    reference = registry.reference(registry.add_manifest(index))
+    with pytest.raises(Unsupported, match="has 100 images for linux/amd64: name the manifest"):
+        plan.resolve(client, reference, AMD64)
+    assert len(registry.server.asked("GET", "/manifests/")) == 1

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import multiprocessing
+import os
 import subprocess
 import sys
 
 import pytest
 
-from recompress.manifest import MediaType
+from recompress.errors import Unavailable
+from recompress.progress import PlainReporter
+from recompress.proving import Claim, Provers
 from recompress.reference import Digest
-from tests import images
+from recompress.registry.client import Connection
+from recompress.registry.transport import Tls
 from tests.fake_registry import FakeRegistry
 from tests.tampering import DESCRIBED, Packed
+
+CONNECTION = Connection((), Tls(verify=False), 1)
+REPORTER = PlainReporter(io.StringIO())
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_what_the_workers_have_read_of_each_layer_is_reported(registry: FakeRegistry, jobs: int) -> None:
     names = ("chunks", "no-end", "large")
-    config = images.config([DESCRIBED[name]["diffId"] for name in names])
-    gzipped = [images.descriptor(MediaType.OCI_LAYER_GZIP, name.encode()) for name in names]
-    chunked = [
-        {key: DESCRIBED[name][key] for key in ("mediaType", "digest", "size", "annotations")}
-        for name in names
-    ]
-    registry.blobs |= {str(Digest.of(blob)): blob for blob in (config, *(Packed.load(n).blob for n in names))}
-    source, twin = (
-        registry.reference(registry.add_manifest(images.manifest(config, layers)))
-        for layers in (gzipped, chunked)
-    )
+    source, twin = registry.add_gzip_and_chunked(*names)
     program = [sys.executable, "-m", "recompress", "verify", f"--jobs={jobs}", "--no-tls-verify"]
     ended = subprocess.run([*program, str(source), str(twin)], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -36,3 +36,30 @@ def test_what_the_workers_have_read_of_each_layer_is_reported(registry: FakeRegi
         # What makes a proof start, in the progress, is that a worker counted bytes of its layer.
         assert f"] {title}: started, " in ended.stderr
         assert f"] {title}: proven after " in ended.stderr
+
+
+def claim_of(registry: FakeRegistry) -> Claim:
+    packed = Packed.load("chunks")
+    registry.blobs[str(packed.layer.digest)] = packed.blob
+    return Claim(registry.repository, packed.layer, Digest.parse(DESCRIBED["chunks"]["diffId"]))
+
+
+def test_a_prover_that_is_killed_while_it_has_nothing_to_do_is_told(registry: FakeRegistry) -> None:
+    claim = claim_of(registry)
+    with Provers(1, CONNECTION) as provers:
+        (prover,) = multiprocessing.active_children()
+        prover.kill()
+        # Whether the loss is noticed before there is something to prove again, or by that.
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="was killed, most likely for want of memory"):
+                provers.prove([claim], REPORTER)
+            prover.join()
+
+
+def test_provers_that_cannot_be_started_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", fork)
+    with pytest.raises(Unavailable, match=r"cannot be started .*Resource temporarily unavailable"):
+        Provers(1, CONNECTION)

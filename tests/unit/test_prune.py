@@ -24,7 +24,7 @@ from recompress.prune import prune
 from recompress.prune_report import PruneReport
 from recompress.reference import Digest, Repository
 from recompress.registry import Connection, Tls
-from recompress.report import Output, show
+from recompress.showing import Output, show
 from tests import images
 from tests.fake_registry import FakeRegistry, error_answer
 from tests.http_server import Answer, Request

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
+from recompress.errors import UsageError
 from recompress.image import Image
 from recompress.log import Warnings
 from recompress.manifest import (
@@ -16,17 +19,16 @@ from recompress.manifest import (
     parse_config,
     parse_manifest,
 )
-from recompress.reference import Digest, Reference
+from recompress.reference import Digest, Reference, Repository
 from recompress.report import (
     Action,
     InspectedImage,
     InspectReport,
     LayerReport,
-    Output,
     RunReport,
     compression,
-    show,
 )
+from recompress.showing import Output, show
 from tests import images
 
 DIFF_IDS = [Digest.of(b"first"), Digest.of(b"second")]
@@ -153,6 +155,12 @@ def test_a_source_that_is_its_own_twin_is_reported_as_nothing_done(
     show(unchanged, Output.TEXT)
     assert "already zstd:chunked, nothing was pushed" in capsys.readouterr().out
     assert json.loads(unchanged.as_json())["outcome"] == "already zstd:chunked"
+    tagged = replace(same.reference, tag="new")
+    elsewhere = replace(same.reference, repository=Repository("quay.io", "org/other"))
+    show(replace(unchanged, twin=tagged), Output.TEXT)
+    assert "already zstd:chunked, nothing but a tag was pushed" in capsys.readouterr().out
+    show(replace(unchanged, twin=elsewhere), Output.TEXT)
+    assert "already zstd:chunked, copied as it is" in capsys.readouterr().out
 
 
 def test_inspect_shows_a_section_per_manifest(capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,3 +207,46 @@ def test_warnings_are_gathered_while_the_run_lasts_and_no_longer() -> None:
         log.info("not that")
     log.warning("too late")
     assert warnings.texts == ["mind this"]
+
+
+HOSTILE = "amd64[/x]:smile:\x1b]0;title\x07\x9b31m\u202e\ud800"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_what_an_image_says_is_no_markup_and_no_command_to_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding))
+    hostile = blob(HOSTILE, 1)
+    layers = (LayerReport(DIFF_IDS[0], hostile, hostile, Action.KEPT, HOSTILE, None),)
+    source = replace(image(), config=replace(image().config, platform=Platform("linux", HOSTILE)))
+    show(replace(report(f"mind\n{HOSTILE}"), source=source, layers=layers, why_kept=HOSTILE), Output.TEXT)
+    inspected = InspectedImage(Digest.of(b"1"), HOSTILE, Platform("linux", HOSTILE), (hostile,), HOSTILE)
+    show(InspectReport(SOURCE, True, (inspected,)), Output.TEXT)
+    text = written.getvalue().decode(encoding)
+    assert all(character == "\n" or character.isprintable() for character in text)
+    assert "\nwarning: mind\\n" + "amd64[/x]:smile:\\x1b]0;title\\x07\\x9b31m\\u202e\\ud800" in text
+
+
+def test_a_terminal_is_shown_colours_but_no_commands_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout", terminal)
+    show(report(HOSTILE), Output.TEXT)
+    assert "\x1b[" in terminal.getvalue()
+    assert "\x1b]" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize("output", list(Output))
+def test_a_standard_output_that_is_full_is_told(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with pytest.raises(UsageError, match=r"cannot be written to standard output \(No space left"):
+            show(report(), output)
+        # What could not be written is no failure when Python ends.
+        full.flush()

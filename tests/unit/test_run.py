@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -32,7 +31,7 @@ def test_a_table_that_old_clients_fail_on_is_warned_of(
     nothing = cast(Any, None)
     options = RunOptions(
         image=source().reference, platform=None, to=None, level=None, jobs=1, reuse=False, reuse_from=(),
-        oci_twin=False, keep_impossible=False, require_partial_pulls=True, results_dir=Path(), environment={},
+        oci_twin=False, keep_impossible=False, require_partial_pulls=True, environment={},
     )  # fmt: skip
     run = _Run(options, nothing, None, nothing, nothing, nothing, source())
     layout = Layout(Section(8, 9, size), Digest.of(b"table"), Section(25, 9, 9))

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -41,6 +42,25 @@ def test_after_its_time_a_run_is_ended_with_what_to_do() -> None:
         signals.ended_by_signal_or_deadline(0.01),
     ):
         time.sleep(60)
+
+
+def test_no_step_can_take_the_deadline_for_a_failure_of_its_own() -> None:
+    with pytest.raises(TimedOut), signals.ended_by_signal_or_deadline(0.01):  # noqa: PT012
+        # As where layers to reuse are looked for: whatever is wrong with a place stops no run.
+        with suppress(Exception):
+            time.sleep(60)
+        time.sleep(60)
+
+
+def test_after_the_deadline_a_signal_does_not_disturb_the_cleaning_up() -> None:
+    cleaned_up = False
+    with pytest.raises(TimedOut), signals.ended_by_signal_or_deadline(0.01):  # noqa: PT012
+        try:
+            time.sleep(60)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            cleaned_up = True
+    assert cleaned_up
 
 
 def test_a_run_that_ends_in_time_is_not_ended_later() -> None:

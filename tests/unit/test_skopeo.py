@@ -39,6 +39,8 @@ TERMINAL = (
     "Writing manifest to image destination\r\n"
 )
 
+UP = "\x1b[1A\x1b[J"
+
 
 @pytest.fixture
 def space(tmp_path: Path) -> Workspace:
@@ -154,6 +156,27 @@ def test_a_skopeo_that_gets_on_may_take_longer_than_it_may_stand_still(space: Wo
     assert copied.digest == PUSHED
 
 
+def test_a_skopeo_whose_speed_alone_changes_gets_on(space: Workspace) -> None:
+    # Of a layer of gigabytes skopeo tells a tenth of one, which can take longer than it may stand still.
+    bars = "; ".join(
+        f"{says(f'{UP}Copying blob {FIRST} [>] 1.2GiB / 3.4GiB | {97 + n % 3}.6 KiB/s' + chr(10))}; sleep 0.2"
+        for n in range(9)
+    )
+    copied = skopeo.copy(script(space, f"{bars}; echo {PUSHED} > digest"), space, Heard(), 1.0)
+    assert copied.digest == PUSHED
+
+
+def test_a_skopeo_that_draws_the_same_speed_again_and_again_does_not_get_on(space: Workspace) -> None:
+    # The same layer twice, as an image may have it.
+    bars = says(
+        f"{UP}Copying blob {FIRST} [>] 1.2GiB / 3.4GiB | 97.6 KiB/s\r\n"
+        f"Copying blob {FIRST} [>] 1.0GiB / 3.4GiB | 98.6 KiB/s\r\n"
+        f"Copying blob {SECOND} done   | \r\n"
+    )
+    with pytest.raises(SkopeoFailed, match=r"did not get on for 0\.2 s"):
+        skopeo.copy(script(space, f"while :; do {bars}; sleep 0.01; done"), space, Heard(), 0.2)
+
+
 @pytest.mark.parametrize(
     ("number", "told"), [(9, "was killed, most likely for want of memory"), (6, "signal 6")]
 )
@@ -219,6 +242,21 @@ def test_a_failure_is_told_with_skopeos_last_words(space: Workspace) -> None:
         skopeo.copy(script(space, f"{says(words)} >&2; exit 125"), space, Heard())
     assert str(raised.value) == 'skopeo failed with exit status 125: writing blob: "broken" pipe'
     assert raised.value.temporary
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'invalid proxy address "http://me:se/cr?et@proxy.test:1": parse "http://me:se/cr?et@proxy.test:1"',
+        "Put https://me:secret@storage.test/a?signature=secret: EOF",
+    ],
+)
+def test_what_may_be_secret_in_skopeos_words_is_not_told(space: Workspace, words: str) -> None:
+    with pytest.raises(skopeo.SkopeoFailed) as raised:
+        skopeo.copy(script(space, f"{says(words)} >&2; exit 1"), space, Heard())
+    assert ".test" in str(raised.value)
+    for secret in ("me:", "se/", "et@", "secret"):
+        assert secret not in str(raised.value)
 
 
 def test_a_failure_without_words_is_told_as_well(space: Workspace) -> None:

@@ -72,7 +72,7 @@ def recompress(registry: FakeRegistry) -> None:
     options = RunOptions(
         image=image, platform=None, to=None, level=None, jobs=1, reuse=False, reuse_from=(),
         oci_twin=False, keep_impossible=False, require_partial_pulls=True,
-        results_dir=None, environment=dict(os.environ),
+        environment=dict(os.environ),
     )  # fmt: skip
     run(options, CONNECTION, None, REPORTER)
 

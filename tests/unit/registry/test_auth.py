@@ -159,7 +159,13 @@ def test_for_a_deletion_the_scope_is_asked_for_that_the_registry_names(
     assert parse_qs(asked.target.partition("?")[2])["scope"] == list(scopes)
 
 
-@pytest.mark.parametrize("realm", ["http://h:port/", "/token", "file:///etc/passwd", "http://\x01/"])
+@pytest.mark.parametrize(
+    "realm",
+    [
+        "http://h:port/", "/token", "file:///etc/passwd", "http://\x01/",
+        f"http://{'a' * 64}.example/", "http://xn--a.example/",
+    ],
+)  # fmt: skip
 def test_a_token_server_at_no_address_is_told_and_not_tried_again(
     server: HttpServer, tokens: TokenRegistry, connect: Connect, realm: str, waits: list[float]
 ) -> None:
@@ -309,6 +315,32 @@ def test_an_answer_without_a_token_is_never_taken_for_the_registrys(
     tokens.token_status, tokens.answer = status, answer
     with pytest.raises(Refused, match="gave an answer without a token"):
         connect(server, ME).put_manifest("1", Served(b"{}", "application/json"))
+
+
+@pytest.mark.parametrize("token", ["t1\n", "t1\r\nHost: other", "t 1", "t1\0", "t\xe9"])
+def test_a_token_that_no_header_can_hold_is_refused_at_once_and_not_told(
+    server: HttpServer, tokens: TokenRegistry, connect: Connect, token: str, waits: list[float]
+) -> None:
+    tokens.answer = {"token": token}
+    with pytest.raises(Refused, match="gave a token that cannot be sent") as refused:
+        connect(server, ME, attempts=3).manifest("1")
+    assert "t1" not in str(refused.value).replace(server.host, "")
+    assert waits == []
+
+
+@pytest.mark.parametrize(
+    "answer", ['{"token":' * 100_000, '{"token": "t1", "expires_in": 1%s}' % ("0" * 400)]
+)
+def test_an_answer_that_python_cannot_read_has_no_token(connect: Connect, answer: str) -> None:
+    def registry(request: Request) -> Answer:
+        if request.path == "/token":
+            return Answer(200, answer.encode())
+        return Answer(
+            401, headers={"WWW-Authenticate": f'Bearer realm="http://{request.headers["host"]}/token"'}
+        )
+
+    with serving(registry) as server, pytest.raises(Refused, match="gave an answer without a token"):
+        connect(server, ME).manifest("1")
 
 
 @pytest.mark.parametrize("challenge", ["", "Negotiate", "Bearer", 'Bearer service="x"', "Digest x"])

@@ -122,6 +122,7 @@ def test_the_first_file_that_has_a_secret_is_used(tmp_path: Path) -> None:
     [
         (b"no", "is not JSON"),
         (b"\xff\xfe", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
         (b"[]", "is not a JSON object"),
         (b'{"auths": {"quay.io": {"auth": "%%%secret"}}}', "has an 'auth' that is not base64"),
         (b'{"auths": {"quay.io": {"auth": "//8="}}}', "has an 'auth' that is not base64"),

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from recompress.errors import Refused, TimedOut, Unavailable
+from recompress.errors import Refused, Unavailable
 from recompress.manifest import MediaType
 from recompress.reference import Digest
 from recompress.registry.client import RepositoryClient, Served
+from recompress.signals import Terminated
 from tests.fake_registry import FakeRegistry, error_answer
 from tests.http_server import Answer
 from tests.unit.registry.answering import BLOB, BUSY, MANIFEST, TAG, Uploads, answering
@@ -90,7 +91,7 @@ def test_an_upload_that_cannot_be_given_up_is_no_reason_to_stop() -> None:
         client.check_push()
 
 
-def test_the_end_of_the_time_is_not_taken_for_an_upload_that_cannot_be_given_up(
+def test_the_end_of_the_run_is_not_taken_for_an_upload_that_cannot_be_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with answering(Uploads()) as (client, _):
@@ -99,10 +100,10 @@ def test_the_end_of_the_time_is_not_taken_for_an_upload_that_cannot_be_given_up(
         @contextmanager
         def late(method: str, path: str | httpx.URL) -> Iterator[httpx.Response]:
             if method == "DELETE":
-                raise TimedOut("late")
+                raise Terminated
             with send(method, path) as response:
                 yield response
 
         monkeypatch.setattr(client, "_send", late)
-        with pytest.raises(TimedOut):
+        with pytest.raises(Terminated):
             client.check_push()
