@@ -27,8 +27,9 @@ class TagsPage:
 def all_pages(read: Callable[[bytes], TagsPage]) -> tuple[str, ...]:
     """All tags in the registry's order, each once; `read` is given the query of a page, first an empty one.
 
-    Raises VerificationFailed for a list that leads back to itself, Unsupported for one that is too long: half
-    a list is never returned.
+    Some registries cut a long list without a link to the rest. So what comes after the last tag is asked for
+    until there is nothing new. Raises VerificationFailed for a list that leads back to itself, Unsupported
+    for one that is too long: half a list is never returned.
     """
     tags: dict[str, None] = {}
     asked: set[bytes] = set()
@@ -36,12 +37,16 @@ def all_pages(read: Callable[[bytes], TagsPage]) -> tuple[str, ...]:
     while query is not None:
         asked.add(query)
         page = read(query)
+        new = [tag for tag in page.tags if tag not in tags]
         tags.update(dict.fromkeys(page.tags))
         if len(tags) > MAX_TAGS or len(asked) > _MAX_PAGES:
             raise Unsupported(f"the repository has more than the {MAX_TAGS} tags that are read")
         if page.next_query in asked:
             raise VerificationFailed("the registry's list of tags leads back to a page that was read")
         query = page.next_query
+        if query is None and new:
+            rest = f"last={new[-1]}".encode()
+            query = None if rest in asked else rest
     return tuple(tags)
 
 

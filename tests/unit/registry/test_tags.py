@@ -31,6 +31,7 @@ def test_all_pages_are_read_in_their_order_and_each_tag_is_told_once() -> None:
         LIST: page(["a", "b"], '</v2/app/tags/list?last=b&n=2>; rel="next"'),
         f"{LIST}?last=b&n=2": page(["b", "c"], "<?last=c%2Fd>; rel=next"),
         f"{LIST}?last=c%2Fd": page(["d"], '</v2/app/tags/list?n=0>; rel="prev"'),
+        f"{LIST}?last=d": page([]),
     }
     with answering(pages(by_target)) as (client, server):
         assert client.tags() == ("a", "b", "c", "d")
@@ -41,7 +42,7 @@ def test_a_page_behind_a_proxy_that_ends_tls_is_asked_for_where_the_first_one_wa
     def handler(request: Request) -> Answer:
         if request.target == LIST:
             return page(["a"], f'<https://{request.headers["host"]}{LIST}?last=a>; rel="next"')
-        return page(["b"])
+        return page([] if "last=b" in request.target else ["b"])
 
     with answering(handler) as (client, server):
         assert client.tags() == ("a", "b")
@@ -50,10 +51,41 @@ def test_a_page_behind_a_proxy_that_ends_tls_is_asked_for_where_the_first_one_wa
 
 def test_a_page_that_fails_is_asked_for_again_and_no_other(waits: list[float]) -> None:
     following = '</v2/app/tags/list?last=a>; rel="next"'
-    with answering(in_turn(page(["a"], following), BUSY, page(["b"]))) as (client, server):
+    with answering(in_turn(page(["a"], following), BUSY, page(["b"]), page([]))) as (client, server):
         assert client.tags() == ("a", "b")
         targets = [request.target for request in server.asked("GET", "/tags/")]
-    assert targets == [LIST, f"{LIST}?last=a", f"{LIST}?last=a"]
+    assert targets == [LIST, f"{LIST}?last=a", f"{LIST}?last=a", f"{LIST}?last=b"]
+
+
+def test_of_a_list_that_is_cut_without_a_link_the_rest_is_asked_for_until_nothing_new_comes() -> None:
+    by_target = {
+        LIST: page(["a", "b"]),
+        f"{LIST}?last=b": page(["b", "d", "c"]),
+        f"{LIST}?last=c": page(["e"], '</v2/app/tags/list?last=e&n=1>; rel="next"'),
+        f"{LIST}?last=e&n=1": page(["f"]),
+        f"{LIST}?last=f": page(["a", "f"]),
+    }
+    with answering(pages(by_target)) as (client, server):
+        assert client.tags() == ("a", "b", "d", "c", "e", "f")
+        assert [request.target for request in server.asked("GET", "/tags/")] == list(by_target)
+
+
+def test_a_registry_that_always_lists_everything_is_asked_twice() -> None:
+    with answering(lambda _: page(["a", "b"])) as (client, server):
+        assert client.tags() == ("a", "b")
+        assert [r.target for r in server.asked("GET", "/tags/")] == [LIST, f"{LIST}?last=b"]
+
+
+def test_a_last_page_that_begins_with_its_own_tag_is_the_end() -> None:
+    by_target = {LIST: page(["a"], '</v2/app/tags/list?last=b>; rel="next"'), f"{LIST}?last=b": page(["b"])}
+    with answering(pages(by_target)) as (client, _):
+        assert client.tags() == ("a", "b")
+
+
+def test_a_rest_that_fails_is_no_end() -> None:
+    with answering(pages({LIST: page(["a"])})) as (client, _):
+        with pytest.raises(NotFound):
+            client.tags()
 
 
 @pytest.mark.parametrize("names", [None, []])
