@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 
 from recompress import twin
 from recompress.errors import NotFound, RecompressError, Unavailable, Unsupported, about
-from recompress.manifest import INDEX_TYPES, Index, Manifest, MediaType, parse_manifest
+from recompress.manifest import INDEX_TYPES, Index, Manifest, parse_manifest
 from recompress.prune_report import Orphan, PruneReport
 from recompress.reference import Digest, Reference, Repository
 from recompress.registry import Connection, RepositoryClient, Served, retrying
@@ -34,9 +33,9 @@ Places = tuple[RepositoryClient, ...]
 class _Tags:
     """The manifest that each tag of a repository names, which of them may be twins, and what indexes hold."""
 
-    digests: Mapping[str, Digest]
-    twins: Collection[str]
-    held: Collection[Digest]
+    digests: dict[str, Digest] = field(default_factory=dict)
+    twins: set[str] = field(default_factory=set)
+    held: set[Digest] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,8 @@ def prune(
 
     A tag is an orphan if its name is of our scheme (twin.source_of), if the manifest that is named in it is
     in neither `repository` nor `sources`, and if no index that a tag of `repository` names holds the manifest
-    of the tag. Raises Unsupported where not one source is there, and where the registry cannot delete tags;
+    of the tag. A tag with a manifest that cannot be a twin is somebody else's, whatever its name. Raises
+    Unsupported where not one source is there, and where the registry cannot delete tags;
     NotFound for one of `sources` that is not there; and whatever else is not a clear answer, as it is.
     """
     with ExitStack() as stack:
@@ -62,8 +62,7 @@ def prune(
         found = _find(places)
         if not delete:
             return PruneReport(repository, names, found.orphans, found.kept, False)
-        deleted = _delete(places, found, connection.attempts)
-        stay = len(found.orphans) - len(deleted)
+        deleted, stay = _delete(places, found, connection.attempts)
         return PruneReport(repository, names, deleted, found.kept + stay, True)
 
 
@@ -80,19 +79,20 @@ def _find(places: Places) -> _Found:
         time.sleep(_WAIT_SECONDS)
         there |= _there(places, gone)
         gone -= there.keys()
-    if gone and not there:
-        raise Unsupported(
-            f"not one of the {len(ours)} twins in {repository.repository} has its source in "
-            f"{', '.join(str(place.repository) for place in places)}: they seem to have been pushed with "
-            "--to from elsewhere; name the repositories of their sources with --source"
-        )
     if not gone:
         return _Found((), len(ours), {})
     # The tags are read last, so that what was pushed meanwhile is seen. A list may lack a tag for a moment.
     second = repository.tags()
     lacking = (tag for tag in sorted({*first} - {*second}) if repository.has_manifest(tag))
     tags = _read_tags(repository, (*second, *lacking))
-    candidates = [tag for tag in sorted(ours) if ours[tag] in gone and tag in tags.twins]
+    twins = [tag for tag in sorted(ours) if tag in tags.twins]
+    candidates = [tag for tag in twins if ours[tag] in gone]
+    if candidates and len(candidates) == len(twins):
+        raise Unsupported(
+            f"not one of the {len(twins)} twins in {repository.repository} has its source in "
+            f"{', '.join(str(place.repository) for place in places)}: they seem to have been pushed with "
+            "--to from elsewhere; name the repositories of their sources with --source"
+        )
     orphans = tuple(
         Orphan(tag, ours[tag], tags.digests[tag]) for tag in candidates if tags.digests[tag] not in tags.held
     )
@@ -117,21 +117,31 @@ def _check_is_there(place: RepositoryClient) -> None:
             raise NotFound("it has neither tags nor any of the sources: check its name")
 
 
-def _read_tags(client: RepositoryClient, tags: Iterable[str]) -> _Tags:
-    digests: dict[str, Digest] = {}
-    twins: set[str] = set()
-    held: set[Digest] = set()
-    for tag in tags:
-        with about(f"{Reference(client.repository, tag)}, which the registry lists", RecompressError):
-            served = client.manifest(tag)
-            digests[tag] = Digest.of(served.content)
-            found = _read(served)
-            if isinstance(found, Index):
-                held |= _held(client, found)
-            # Twins of both kinds are OCI image manifests. Anything else of such a name is somebody else's.
-            if isinstance(found, Manifest) and found.media_type == MediaType.OCI_MANIFEST:
-                twins.add(tag)
-    return _Tags(digests, twins, held)
+def _read_tags(client: RepositoryClient, names: Sequence[str]) -> _Tags:
+    """Read what the tags name. One that is 404 twice holds nothing: it was deleted, or leads nowhere."""
+    tags = _Tags()
+    missing = [tag for tag in names if not _read_tag(client, tag, tags)]
+    if missing:
+        time.sleep(_WAIT_SECONDS)
+        for tag in missing:
+            if not _read_tag(client, tag, tags):
+                log.warning("%s is listed by the registry and is not there: it is passed over", tag)
+    return tags
+
+
+def _read_tag(client: RepositoryClient, tag: str, tags: _Tags) -> bool:
+    """Add what a tag names to `tags`; False where the registry says that it is not there."""
+    with about(f"{Reference(client.repository, tag)}, which the registry lists", RecompressError):
+        served = client.find_manifest(tag)
+        if served is None:
+            return False
+        tags.digests[tag] = Digest.of(served.content)
+        found = _read(served)
+        if isinstance(found, Index):
+            tags.held.update(_held(client, found))
+        if isinstance(found, Manifest) and twin.may_name(tag, found):
+            tags.twins.add(tag)
+        return True
 
 
 def _held(client: RepositoryClient, index: Index) -> set[Digest]:
@@ -168,29 +178,46 @@ def _may_be_an_index(content: bytes) -> bool:
     return not isinstance(document, dict) or any(key.lower() == "manifests" for key in document)
 
 
-def _delete(places: Places, found: _Found, attempts: int) -> tuple[Orphan, ...]:
+def _delete(places: Places, found: _Found, attempts: int) -> tuple[tuple[Orphan, ...], int]:
+    """Delete the orphans; returns those, and how many stay."""
     repository = places[0]
     deleted: list[Orphan] = []
-    tags = dict(found.digests)
+    stay = 0
     for orphan in found.orphans:
         done = f"{len(deleted)} of {len(found.orphans)} orphans were deleted, and then"
         with about(f"{done}: {Reference(repository.repository, orphan.tag)}", RecompressError):
-            served = repository.manifest(orphan.tag)
+            served = repository.find_manifest(orphan.tag)
+            if served is None:
+                log.warning("%s is gone already: somebody else deleted it", orphan.tag)
+                continue
             if Digest.of(served.content) != orphan.twin or any(p.has_manifest(orphan.source) for p in places):
                 log.warning("%s stays: it was moved, or its source was pushed again", orphan.tag)
+                stay += 1
                 continue
+            same = [tag for tag, digest in found.digests.items() if digest == orphan.twin]
+            others = [tag for tag in same if tag != orphan.tag and repository.find_manifest(tag) == served]
             repository.delete_tag(orphan.tag)
-            retrying(attempts, partial(_expect_gone, repository, orphan.tag))
-            del tags[orphan.tag]
-            others = [tag for tag, digest in tags.items() if digest == orphan.twin]
+            _expect_gone(repository, orphan.tag, attempts)
             _expect_there(repository, others, served)
             deleted.append(orphan)
-    return tuple(deleted)
+    return tuple(deleted), stay
 
 
-def _expect_gone(client: RepositoryClient, tag: str) -> None:
-    if client.has_manifest(tag):
-        raise Unavailable("the registry took the request to delete it, and it is still there", temporary=True)
+class _StillThere(Unavailable):
+    """A tag that was deleted, and may be gone in a moment."""
+
+
+def _expect_gone(client: RepositoryClient, tag: str, attempts: int) -> None:
+    def look() -> None:
+        if client.has_manifest(tag):
+            raise _StillThere("it is still there", temporary=True)
+
+    try:
+        retrying(attempts, look)
+    except _StillThere as error:
+        raise Unsupported(
+            f"the registry cannot delete a tag by its name: it took the request, and {error}"
+        ) from None
 
 
 def _expect_there(client: RepositoryClient, tags: Iterable[str], served: Served) -> None:

@@ -53,6 +53,17 @@ def source_of(tag: str) -> Digest | None:
     return Digest(named[1]) if named else None
 
 
+def may_name(tag: str, manifest: Manifest) -> bool:
+    """Whether a manifest is of the kind that `run` puts a tag of one of these two forms on as a twin.
+
+    A source that is zstd:chunked already is no twin: it has the digest in its tag, and was copied.
+    """
+    if manifest.media_type != MediaType.OCI_MANIFEST or manifest.config.media_type != MediaType.OCI_CONFIG:
+        return False
+    is_packed = not manifest.has_zstd if tag.endswith(".oci") else manifest.is_zstd
+    return is_packed and manifest.digest != source_of(tag)
+
+
 def push_oci(client: RepositoryClient, source: Manifest) -> Digest:
     """Push a Docker v2s2 manifest as an OCI one: the same layers, config and annotations.
 

@@ -135,28 +135,21 @@ class RepositoryClient:
     def manifest(self, selector: str | Digest) -> Served:
         """Read a manifest by digest (its bytes are hashed and compared) or by tag."""
         with self._send("GET", f"manifests/{selector}", headers={"Accept": _ACCEPT}) as response:
-            content = _body(response, MAX_MANIFEST_BYTES)
-        if isinstance(selector, Digest):
-            _compare(content, selector, f"the manifest {self.repository}@{selector}")
-        return Served(content, response.headers.get("Content-Type", ""))
+            return self._served(response, selector)
+
+    @_retried
+    def find_manifest(self, selector: str | Digest) -> Served | None:
+        """Read a manifest as `manifest` does; None where the repository does not have it.
+
+        None only where the registry itself says 404: NotFound is raised where its token server does, or a
+        storage that it redirects to.
+        """
+        return self._find_manifest(selector)
 
     @_retried
     def has_manifest(self, selector: str | Digest) -> bool:
-        """Whether the repository has a manifest; the bytes of one that has a digest are compared with it.
-
-        False only where the registry itself says 404: NotFound is raised where its token server does, or a
-        storage that it redirects to.
-        """
-        url = httpx.URL(self._url(f"manifests/{selector}"))
-        with self._exchange("GET", url, headers={"Accept": _ACCEPT}) as response:
-            if response.status_code == 404 and response.url == url:
-                return False
-            if response.status_code >= 400:
-                raise answer_error("GET", response, self.repository)
-            content = _body(response, MAX_MANIFEST_BYTES)
-        if isinstance(selector, Digest):
-            _compare(content, selector, f"the manifest {self.repository}@{selector}")
-        return True
+        """Whether `find_manifest` finds one."""
+        return self._find_manifest(selector) is not None
 
     def tag(self, tag: str, served: Served) -> None:
         """Put a tag on a manifest. Where tags are immutable, it may be there already.
@@ -321,6 +314,21 @@ class RepositoryClient:
         self._give_up_upload(location)
 
     # Requests
+
+    def _find_manifest(self, selector: str | Digest) -> Served | None:
+        url = httpx.URL(self._url(f"manifests/{selector}"))
+        with self._exchange("GET", url, headers={"Accept": _ACCEPT}) as response:
+            if response.status_code == 404 and response.url == url:
+                return None
+            if response.status_code >= 400:
+                raise answer_error("GET", response, self.repository)
+            return self._served(response, selector)
+
+    def _served(self, response: httpx.Response, selector: str | Digest) -> Served:
+        content = _body(response, MAX_MANIFEST_BYTES)
+        if isinstance(selector, Digest):
+            _compare(content, selector, f"the manifest {self.repository}@{selector}")
+        return Served(content, response.headers.get("Content-Type", ""))
 
     def _give_up_upload(self, location: httpx.URL) -> None:
         try:

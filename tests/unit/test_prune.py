@@ -31,8 +31,13 @@ from tests.http_server import Answer, Request
 
 SOURCES = [images.manifest(images.config(), annotations={"source": str(n)}) for n in range(4)]
 TWINS = [images.manifest(images.config(), annotations={"twin": str(n)}) for n in range(4)]
+GZIP_LAYER = images.descriptor(MediaType.OCI_LAYER_GZIP, b"layer")
+ZSTD_LAYER = images.descriptor(MediaType.OCI_LAYER_ZSTD, b"layer")
+COPIED = images.manifest(images.config(), [ZSTD_LAYER])
+"""What `run --to` finds zstd:chunked already: it copies the source itself, and tags it as its twin."""
 GONE, THERE = 0, 1
 CACHE = "zstd-chunked-cache-linux-amd64"
+UNKNOWN = error_answer(404, "MANIFEST_UNKNOWN", "manifest unknown")
 
 
 def tag(number: int, kind: str = "zstd-chunked") -> str:
@@ -245,11 +250,60 @@ def test_a_tag_that_only_looks_like_ours_stays(registry: Registry, name: str) ->
         images.index([]),
         images.manifest(b"{}", artifactType="application/vnd.example"),
         images.manifest(b"{}", media_type=MediaType.DOCKER_MANIFEST),
+        images.manifest(b"{}", config_type="application/vnd.cncf.helm.config.v1+json"),
+        images.manifest(b"{}", [ZSTD_LAYER], config_type="application/vnd.cncf.helm.config.v1+json"),
+        images.manifest(b"{}", [ZSTD_LAYER], config_type=MediaType.DOCKER_CONFIG),
     ],
 )
-def test_a_tag_of_our_name_on_what_is_no_twin_stays(registry: Registry, content: bytes) -> None:
-    registry.put(content, tag(GONE))
+@pytest.mark.parametrize("kind", ["zstd-chunked", "oci"])
+def test_a_tag_of_our_name_on_what_is_no_twin_stays(registry: Registry, content: bytes, kind: str) -> None:
+    del registry.manifests[tag(GONE)]
+    registry.put(content, tag(GONE, kind))
     nothing_is_deleted(registry)
+
+
+@pytest.mark.parametrize(
+    ("layers", "kind"),
+    [
+        ([GZIP_LAYER], "oci"),
+        ([ZSTD_LAYER], "zstd-chunked"),
+        ([ZSTD_LAYER, ZSTD_LAYER], "zstd-chunked"),
+        ([], "oci"),
+        ([], "zstd-chunked"),
+    ],
+)
+def test_of_each_kind_is_a_tag_an_orphan_whose_layers_are_packed_as_that_kind_packs_them(
+    registry: Registry, layers: list[dict[str, Any]], kind: str
+) -> None:
+    registry.put(images.manifest(images.config(), layers), tag(2, kind))
+    assert orphans(pruned(registry)) == sorted([tag(GONE), tag(2, kind)])
+
+
+@pytest.mark.parametrize(
+    ("layers", "kind"),
+    [
+        ([GZIP_LAYER], "zstd-chunked"),
+        ([ZSTD_LAYER, GZIP_LAYER], "zstd-chunked"),
+        ([{**ZSTD_LAYER, "mediaType": "application/vnd.example"}], "zstd-chunked"),
+        ([ZSTD_LAYER], "oci"),
+        ([ZSTD_LAYER, GZIP_LAYER], "oci"),
+    ],
+)
+def test_a_tag_of_our_name_on_an_image_with_other_layers_stays(
+    registry: Registry, layers: list[dict[str, Any]], kind: str
+) -> None:
+    registry.put(images.manifest(images.config(), layers), tag(2, kind))
+    pruned(registry, delete=True)
+    assert registry.deletions == [tag(GONE)]
+
+
+def test_a_tag_that_names_the_very_image_in_its_name_is_no_orphan(registry: Registry) -> None:
+    # As the registry lists the tag, so it denies its manifest.
+    copied = registry.put(COPIED, f"sha256-{Digest.of(COPIED).hex}.zstd-chunked")
+    registry.lose(COPIED)
+    pruned(registry, delete=True)
+    assert registry.deletions == [tag(GONE)]
+    assert f"sha256-{copied.hex}.zstd-chunked" in registry.manifests
 
 
 @pytest.mark.parametrize("index_type", [MediaType.OCI_INDEX, MediaType.DOCKER_INDEX])
@@ -307,6 +361,24 @@ def test_a_repository_that_was_filled_from_elsewhere_is_told_from_one_with_orpha
     nothing_is_deleted(registry, elsewhere)
     elsewhere.lose(SOURCES[GONE])
     assert orphans(pruned(registry, elsewhere, delete=True)) == [tag(GONE)]
+
+
+def test_a_copied_image_does_not_show_that_the_sources_are_here(
+    registry: Registry, elsewhere: Registry
+) -> None:
+    registry.lose(SOURCES[THERE])
+    registry.put(COPIED, f"sha256-{Digest.of(COPIED).hex}.zstd-chunked")
+    refused(registry, Unsupported, "not one of the 2 twins .*--source")
+    refused(registry, Unsupported, "not one of the 2 twins .*--source", elsewhere)
+    elsewhere.put(SOURCES[THERE])
+    assert orphans(pruned(registry, elsewhere)) == [tag(GONE)]
+
+
+def test_somebody_elses_image_of_our_name_does_not_show_that_the_sources_are_here(
+    registry: Registry,
+) -> None:
+    registry.put(images.gzip_image({"a": b"a"}).manifest, tag(THERE))
+    refused(registry, Unsupported, "not one of the 1 twins .*--source")
 
 
 def test_a_source_repository_without_tags_is_there_if_it_has_a_source(
@@ -380,9 +452,46 @@ def test_a_404_that_is_not_the_registrys_own_is_no_proof(registry: Registry, whe
 # Registries that lie, and what changes meanwhile
 
 
-def test_a_tag_that_is_listed_but_not_there_ends_the_command(registry: Registry) -> None:
-    registry.in_the_way = answers("GET", "/manifests/1.0", error_answer(404, "MANIFEST_UNKNOWN", "unknown"))
-    refused(registry, NotFound, ":1.0, which the registry lists")
+def test_an_index_whose_tag_is_404_once_is_read(registry: Registry) -> None:
+    registry.put(images.index([images.descriptor(MediaType.OCI_MANIFEST, TWINS[GONE])]), "1.1")
+    registry.in_the_way = answers("GET", "/manifests/1.1", UNKNOWN)
+    nothing_is_deleted(registry)
+
+
+@pytest.mark.parametrize("name", ["dangling", tag(2), tag(THERE, "oci")])
+def test_a_tag_that_is_404_twice_holds_nothing(
+    registry: Registry, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry.put(TWINS[2], name)
+    registry.in_the_way = lambda r: UNKNOWN if r.path.endswith(f"/manifests/{name}") else None
+    report = pruned(registry, delete=True)
+    assert (orphans(report), report.kept, registry.deletions) == ([tag(GONE)], 1, [tag(GONE)])
+    assert len(registry.server.asked("GET", f"/manifests/{name}")) == 2
+    assert f"{name} is listed by the registry and is not there" in caplog.text
+
+
+def test_a_twin_whose_tag_is_404_does_not_show_that_the_sources_are_here(registry: Registry) -> None:
+    registry.in_the_way = lambda r: UNKNOWN if r.path.endswith(f"/manifests/{tag(THERE)}") else None
+    refused(registry, Unsupported, "not one of the 1 twins .*--source")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (error_answer(403, "DENIED", "no"), Refused),
+        (error_answer(410, "GONE", "gone"), Unavailable),
+        (error_answer(500, "UNKNOWN", "oh"), Unavailable),
+        (Answer(200, b"something else"), Unsupported),
+        (Answer(307, headers={"Location": "/storage/1"}), NotFound),
+    ],
+)
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_any_other_answer_for_a_tag_ends_the_command(
+    registry: Registry, answer: Answer, error: type[RecompressError], which: str
+) -> None:
+    of_tag = answers("GET", "/manifests/1.0", *((answer,) if which == "first" else (UNKNOWN, answer)))
+    registry.in_the_way = lambda r: Answer(404) if r.path == "/storage/1" else of_tag(r)
+    refused(registry, error, ":1.0, which the registry lists")
 
 
 @pytest.mark.parametrize(
@@ -430,9 +539,27 @@ def test_a_tag_that_is_still_there_after_its_deletion_is_an_error(
     registry: Registry, waits: list[float], status: int
 ) -> None:
     registry.in_the_way = answers("DELETE", "", Answer(status))
-    with pytest.raises(Unavailable, match=f"0 of 1 orphans were deleted.*{tag(GONE)}.* is still there"):
+    message = f"0 of 1 orphans were deleted.*{tag(GONE)}.* cannot delete a tag by its name.* is still there"
+    with pytest.raises(Unsupported, match=message):
         pruned(registry, delete=True, attempts=3)
     assert len(waits) == 2
+
+
+def test_a_tag_that_is_there_for_a_moment_after_its_deletion_is_deleted(
+    registry: Registry, waits: list[float]
+) -> None:
+    still = Answer(200, TWINS[GONE], {"Content-Type": MediaType.OCI_MANIFEST})
+    of_tag = answers("GET", tag(GONE), still, still)
+    registry.in_the_way = lambda r: of_tag(r) if registry.deletions else None
+    assert orphans(pruned(registry, delete=True, attempts=3)) == [tag(GONE)]
+    assert len(waits) == 2
+
+
+def test_a_registry_that_fails_after_a_deletion_is_not_one_that_cannot_delete(registry: Registry) -> None:
+    failing = answers("GET", tag(GONE), error_answer(500, "UNKNOWN", "oh"))
+    registry.in_the_way = lambda r: failing(r) if registry.deletions else None
+    with pytest.raises(Unavailable, match="0 of 1 orphans were deleted"):
+        pruned(registry, delete=True)
 
 
 def test_a_registry_that_deletes_the_manifest_with_the_tag_is_stopped_and_other_tags_are_put_back(
@@ -485,6 +612,41 @@ def test_what_changes_between_the_listing_and_the_deletion_stays(
     assert f"{tag(GONE)} stays" in caplog.text
 
 
+def test_what_somebody_else_deletes_meanwhile_is_no_error(registry: Registry) -> None:
+    registry.put(TWINS[2], tag(2))
+    first, second = sorted([tag(GONE), tag(2)])
+
+    def handler(request: Request) -> Answer | None:
+        if request.method == "DELETE":
+            registry.manifests.pop(second, None)
+        return None
+
+    registry.in_the_way = handler
+    report = pruned(registry, delete=True)
+    assert (orphans(report), report.kept, registry.deletions) == ([first], 1, [first])
+
+
+def test_another_tag_of_the_manifest_that_somebody_else_deletes_or_moves_is_not_put_back(
+    registry: Registry,
+) -> None:
+    registry.put(TWINS[GONE], "deleted", "moved")
+    reads: list[Request] = []
+
+    def handler(request: Request) -> Answer | None:
+        if request.method == "GET" and tag(GONE) in request.target:
+            reads.append(request)
+            if len(reads) == 2:
+                del registry.manifests["deleted"]
+                registry.put(TWINS[3], "moved")
+        if request.method == "DELETE":
+            del registry.manifests["moved"]
+        return None
+
+    registry.in_the_way = handler
+    assert orphans(pruned(registry, delete=True)) == [tag(GONE)]
+    assert registry.server.asked("PUT") == []
+
+
 def test_an_index_that_is_pushed_while_the_command_waits_is_seen(
     registry: Registry, between: list[Callable[[], object]]
 ) -> None:
@@ -498,9 +660,26 @@ def test_an_index_whose_tag_the_second_list_lacks_is_read_all_the_same(
 ) -> None:
     registry.put(images.index([images.descriptor(MediaType.OCI_MANIFEST, TWINS[GONE])]), "1.1")
     shorter = json.dumps({"tags": [name for name in registry.tags() if name != "1.1"]}).encode()
-    between.append(
-        lambda: setattr(registry, "in_the_way", answers("GET", "/tags/list", Answer(200, shorter)))
-    )
+
+    def short(request: Request) -> Answer | None:
+        return Answer(200, shorter) if request.path.endswith("/tags/list") else None
+
+    between.append(lambda: setattr(registry, "in_the_way", short))
+    nothing_is_deleted(registry)
+
+
+def test_an_index_behind_the_cut_of_a_list_is_seen(registry: Registry) -> None:
+    registry.put(images.index([images.descriptor(MediaType.OCI_MANIFEST, TWINS[GONE])]), "zz")
+
+    def cut(request: Request) -> Answer | None:
+        if not request.path.endswith("/tags/list"):
+            return None
+        last = request.target.partition("last=")[2]
+        return Answer(
+            200, json.dumps({"tags": [name for name in registry.tags() if name > last][:2]}).encode()
+        )
+
+    registry.in_the_way = cut
     nothing_is_deleted(registry)
 
 
