@@ -186,6 +186,8 @@ def _delete(places: Places, found: _Found, attempts: int) -> tuple[tuple[Orphan,
     for orphan in found.orphans:
         done = f"{len(deleted)} of {len(found.orphans)} orphans were deleted, and then"
         with about(f"{done}: {Reference(repository.repository, orphan.tag)}", RecompressError):
+            same = [tag for tag, digest in found.digests.items() if digest == orphan.twin]
+            others = [tag for tag in same if tag != orphan.tag and _names(repository, tag, orphan.twin)]
             served = repository.find_manifest(orphan.tag)
             if served is None:
                 log.warning("%s is gone already: somebody else deleted it", orphan.tag)
@@ -194,13 +196,16 @@ def _delete(places: Places, found: _Found, attempts: int) -> tuple[tuple[Orphan,
                 log.warning("%s stays: it was moved, or its source was pushed again", orphan.tag)
                 stay += 1
                 continue
-            same = [tag for tag, digest in found.digests.items() if digest == orphan.twin]
-            others = [tag for tag in same if tag != orphan.tag and repository.find_manifest(tag) == served]
             repository.delete_tag(orphan.tag)
             _expect_gone(repository, orphan.tag, attempts)
             _expect_there(repository, others, served)
             deleted.append(orphan)
     return tuple(deleted), stay
+
+
+def _names(client: RepositoryClient, tag: str, digest: Digest) -> bool:
+    served = client.find_manifest(tag)
+    return served is not None and Digest.of(served.content) == digest
 
 
 class _StillThere(Unavailable):
