@@ -20,7 +20,10 @@ from recompress.registry.credentials import Credentials
 from recompress.registry.transport import Bounded
 
 _CHALLENGE_PART = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))|([\w-]+)')
-_REPOSITORY_IN_PATH = re.compile(r"^/v2/(.+?)/(?:manifests|blobs|tags|referrers)/")
+_REPOSITORY_IN_PATH = re.compile(
+    # The whole name, which may have a component `manifests` and the like, so the end of the path decides.
+    r"/v2/(.+)/(?:manifests/[^/]+|blobs/uploads/.*|blobs/[^/]+|tags/list|referrers/[^/]+)"
+)
 _MAX_TOKEN_BYTES = 1024 * 1024
 _PORTS = {"http": 80, "https": 443}
 _DEFAULT_TOKEN_SECONDS = 60
@@ -120,7 +123,7 @@ class RegistryAuth(httpx.Auth):
 
 def scopes_for(request: httpx.Request) -> tuple[str, ...]:
     """The scopes that a request needs: pull, or pull and push, and pull of a mount's origin."""
-    path = _REPOSITORY_IN_PATH.match(request.url.path)
+    path = _REPOSITORY_IN_PATH.fullmatch(request.url.path)
     if not path:
         return ()
     actions = "pull" if request.method in ("GET", "HEAD") else "pull,push"

@@ -377,3 +377,14 @@ def test_neither_password_nor_token_is_in_a_log_or_an_error(
 )
 def test_a_request_needs_no_more_than_it_does(method: str, target: str, scopes: tuple[str, ...]) -> None:
     assert scopes_for(httpx.Request(method, f"https://quay.io{target}")) == scopes
+
+
+@pytest.mark.parametrize("component", ["manifests", "blobs", "tags", "referrers", "uploads", "list"])
+@pytest.mark.parametrize(
+    "rest", ["manifests/1", "manifests/sha256:12", "blobs/sha256:12", "blobs/uploads/", "blobs/uploads/a",
+             "blobs/uploads/a/b", "tags/list", "referrers/sha256:12"],
+)  # fmt: skip
+def test_the_scope_is_that_of_the_whole_name_whatever_is_in_it(component: str, rest: str) -> None:
+    for name in (f"a/{component}", f"a/{component}/b", component, f"blobs/{component}/a"):
+        request = httpx.Request("GET", f"https://quay.io/v2/{name}/{rest}")
+        assert scopes_for(request) == (f"repository:{name}:pull",)
