@@ -22,9 +22,18 @@ from contextlib import contextmanager
 
 
 class RecompressError(Exception):
-    """The root of all errors that the command line turns into an exit code."""
+    """The root of all errors that the command line turns into an exit code.
+
+    `temporary` says whether trying again can help, `retry_after` is the number of seconds that
+    the registry asked to be left alone for.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, *, temporary: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.temporary = temporary
+        self.retry_after = retry_after
 
 
 class UsageError(RecompressError):
@@ -34,9 +43,23 @@ class UsageError(RecompressError):
 
 
 class Refused(RecompressError):
-    """The registry answered 401 or 403, or there are no credentials that it takes."""
+    """The registry answered 401 or 403, or there are no credentials that it takes.
+
+    `once_more` says that a second try can help, and a third cannot.
+    """
 
     exit_code = 3
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        temporary: bool = False,
+        retry_after: float | None = None,
+        once_more: bool = False,
+    ) -> None:
+        super().__init__(message, temporary=temporary, retry_after=retry_after)
+        self.once_more = once_more
 
 
 class NotFound(RecompressError):
@@ -58,18 +81,9 @@ class VerificationFailed(RecompressError):
 
 
 class Unavailable(RecompressError):
-    """The registry or the network failed.
-
-    `temporary` says whether trying again can help, `retry_after` is the number of seconds that
-    the registry asked to be left alone for.
-    """
+    """The registry or the network failed."""
 
     exit_code = 7
-
-    def __init__(self, message: str, *, temporary: bool = False, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.temporary = temporary
-        self.retry_after = retry_after
 
 
 class TimedOut(Unavailable):

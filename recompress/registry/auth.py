@@ -81,7 +81,10 @@ class RegistryAuth(httpx.Auth):
                 continue
             self._keep(scopes, token)
             request.headers["Authorization"] = token.authorization
-            yield request
+            response = yield request
+            if response.status_code == httpx.codes.UNAUTHORIZED:
+                # A second try is to have another one.
+                self._forget(scopes)
             return
 
     def _basic(self) -> str:
@@ -96,6 +99,10 @@ class RegistryAuth(httpx.Auth):
     def _keep(self, scopes: tuple[str, ...], token: _Token) -> None:
         with self._lock:
             self._tokens[scopes] = token
+
+    def _forget(self, scopes: tuple[str, ...]) -> None:
+        with self._lock:
+            self._tokens.pop(scopes, None)
 
     def _token_request(self, challenge: dict[str, str], scopes: tuple[str, ...]) -> httpx.Request:
         wanted = challenge.get("scope", "").split()

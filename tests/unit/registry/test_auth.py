@@ -388,3 +388,29 @@ def test_the_scope_is_that_of_the_whole_name_whatever_is_in_it(component: str, r
     for name in (f"a/{component}", f"a/{component}/b", component, f"blobs/{component}/a"):
         request = httpx.Request("GET", f"https://quay.io/v2/{name}/{rest}")
         assert scopes_for(request) == (f"repository:{name}:pull",)
+
+
+def test_a_token_that_is_refused_once_is_taken_for_another_and_not_for_a_third(
+    server: HttpServer, tokens: TokenRegistry, connect: Connect, waits: list[float]
+) -> None:
+    # Registries do so for a moment while they make a new repository.
+    client = connect(server, ME, attempts=5)
+    tokens.refused_tokens = {"Bearer t1"}
+    client.manifest("1")
+    assert tokens.given == 2
+    assert len(waits) == 1
+    tokens.refused_tokens = {f"Bearer t{number}" for number in range(10)}
+    with pytest.raises(Refused):
+        client.manifest("1")
+    # The one that was kept, and one for each try.
+    assert tokens.given == 4
+    assert len(waits) == 2
+
+
+def test_a_password_that_is_refused_is_not_tried_again(connect: Connect, waits: list[float]) -> None:
+    challenge = Answer(401, headers={"WWW-Authenticate": "Basic realm=x"})
+    with serving(lambda _: challenge) as server:
+        with pytest.raises(Refused):
+            connect(server, ME, attempts=5).manifest("1")
+        assert len(server.asked("GET", "/manifests/")) == 2
+    assert waits == []

@@ -8,7 +8,7 @@ from email.utils import formatdate
 
 import pytest
 
-from recompress.errors import Unavailable
+from recompress.errors import Refused, Unavailable
 from recompress.reference import Digest, Repository
 from recompress.registry.client import RepositoryClient
 from recompress.registry.credentials import Credentials
@@ -25,6 +25,36 @@ def test_a_temporary_failure_is_tried_again_until_it_is_over(status: int, waits:
         assert client.manifest(TAG).content == MANIFEST
         assert len(server.asked("GET", "/manifests/")) == 3
     assert len(waits) == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error_answer(403, "DENIED", "no", **{"Retry-After": "0"}),
+        error_answer(403, "DENIED", "no", **{"X-RateLimit-Remaining": "0"}),
+        error_answer(403, "DENIED", "no", **{"RateLimit-Remaining": "0;w=21600"}),
+        error_answer(403, "TOOMANYREQUESTS", "no"),
+        error_answer(403, "DENIED", "Rate exceeded"),
+        Answer(403, b'{"message": "You have exceeded a secondary rate limit."}'),
+        Answer(403, b"<h1>Too many requests</h1>"),
+    ],
+)
+def test_a_403_that_is_a_rate_limit_is_tried_again_as_429_is(answer: Answer, waits: list[float]) -> None:
+    with answering(in_turn(answer, answer, OK)) as (client, _):
+        assert client.manifest(TAG).content == MANIFEST
+    assert len(waits) == 2
+    with answering(lambda _: answer) as (client, server):
+        with pytest.raises(Unavailable, match="403"):
+            client.manifest(TAG)
+        assert len(server.asked("GET", "/manifests/")) == 3
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-RateLimit-Remaining": "10"}, {"RateLimit-Remaining": "100;w=1"}])
+def test_another_403_is_a_refusal(headers: dict[str, str], waits: list[float]) -> None:
+    with answering(lambda _: error_answer(403, "DENIED", "no", **headers)) as (client, _):
+        with pytest.raises(Refused):
+            client.manifest(TAG)
+    assert waits == []
 
 
 def test_a_connection_that_breaks_in_the_middle_is_tried_again(waits: list[float]) -> None:
