@@ -204,6 +204,15 @@ def answer_error(method: str, response: httpx.Response, repository: Repository) 
             once_more=status == 401
             and response.request.headers.get("Authorization", "").startswith("Bearer "),
         )
+    if status == 412 and method in ("GET", "HEAD"):
+        # Harbor, until an image has been scanned: PROJECTPOLICYVIOLATION.
+        return Refused(
+            f"a policy of the registry keeps {repository} from being pulled, for now or for good: where it is "
+            "that images have to be scanned, wait for the scan and raise --attempts, or except this account or "
+            f"this project from the policy ({request})",
+            temporary=True,
+            retry_after=_retry_after(response),
+        )
     if status == 404:
         return NotFound(f"the registry does not have what was asked for ({request})")
     if status == 416:

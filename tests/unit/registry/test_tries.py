@@ -49,6 +49,17 @@ def test_a_403_that_is_a_rate_limit_is_tried_again_as_429_is(answer: Answer, wai
         assert len(server.asked("GET", "/manifests/")) == 3
 
 
+def test_what_may_not_be_pulled_before_it_is_scanned_is_tried_again(waits: list[float]) -> None:
+    answer = error_answer(412, "PROJECTPOLICYVIOLATION", "current image without vulnerability scanning")
+    with answering(in_turn(answer, answer, OK)) as (client, _):
+        assert client.manifest(TAG).content == MANIFEST
+    assert len(waits) == 2
+    with answering(lambda _: answer) as (client, server):
+        with pytest.raises(Refused, match="wait for the scan .*PROJECTPOLICYVIOLATION"):
+            client.manifest(TAG)
+        assert len(server.asked("GET", "/manifests/")) == 3
+
+
 @pytest.mark.parametrize("headers", [{}, {"X-RateLimit-Remaining": "10"}, {"RateLimit-Remaining": "100;w=1"}])
 def test_another_403_is_a_refusal(headers: dict[str, str], waits: list[float]) -> None:
     with answering(lambda _: error_answer(403, "DENIED", "no", **headers)) as (client, _):
