@@ -22,6 +22,7 @@ import httpx
 from recompress.errors import (
     NotFound,
     RecompressError,
+    Refused,
     TimedOut,
     Unavailable,
     Unsupported,
@@ -133,20 +134,20 @@ class RepositoryClient:
     @_retried
     def manifest(self, selector: str | Digest) -> Served:
         """Read a manifest by digest (its bytes are hashed and compared) or by tag."""
-        with self._send("GET", f"manifests/{selector}", headers={"Accept": _ACCEPT}) as response:
-            content = _body(response, MAX_MANIFEST_BYTES)
-        if isinstance(selector, Digest):
-            _compare(content, selector, f"the manifest {self.repository}@{selector}")
-        return Served(content, response.headers.get("Content-Type", ""))
+        return self._manifest(selector)
 
     def tag(self, tag: str, served: Served) -> None:
-        """Put a tag on a manifest. Where tags are immutable, it may be there already.
+        """Put a tag on a manifest, where it is not there already: many registries have tags that stay.
 
-        That is seen by reading it when pushing failed: two operations, each with its own tries.
+        It is looked for first, once, and again after a failure, for another run may have put it there: that
+        and the pushing are two operations, each with its own tries.
         """
+        with suppress(RecompressError):
+            if self._manifest(tag).content == served.content:
+                return
         try:
             self.put_manifest(tag, served)
-        except Unavailable as error:
+        except (Refused, NotFound, Unavailable) as error:
             try:
                 is_there = self.manifest(tag).content == served.content
             except RecompressError:
@@ -271,6 +272,13 @@ class RepositoryClient:
         self._give_up_upload(location)
 
     # Requests
+
+    def _manifest(self, selector: str | Digest) -> Served:
+        with self._send("GET", f"manifests/{selector}", headers={"Accept": _ACCEPT}) as response:
+            content = _body(response, MAX_MANIFEST_BYTES)
+        if isinstance(selector, Digest):
+            _compare(content, selector, f"the manifest {self.repository}@{selector}")
+        return Served(content, response.headers.get("Content-Type", ""))
 
     def _give_up_upload(self, location: httpx.URL) -> None:
         try:

@@ -207,9 +207,9 @@ def answer_error(method: str, response: httpx.Response, repository: Repository) 
     if status == 412 and method in ("GET", "HEAD"):
         # Harbor, until an image has been scanned: PROJECTPOLICYVIOLATION.
         return Refused(
-            f"a policy of the registry keeps {repository} from being pulled, for now or for good: where it is "
-            "that images have to be scanned, wait for the scan and raise --attempts, or except this account or "
-            f"this project from the policy ({request})",
+            f"a policy of the registry keeps an image in {repository} from being pulled: where it wants a "
+            "scan first, wait for the scan and raise --attempts, or except this account or this project from "
+            f"the policy ({request})",
             temporary=True,
             retry_after=_retry_after(response),
         )
@@ -222,6 +222,11 @@ def answer_error(method: str, response: httpx.Response, repository: Repository) 
         temporary=is_temporary(status) or is_rate_limit or message.startswith(_DIGEST_INVALID),
         retry_after=_retry_after(response),
     )
+
+
+def _has_token(request: httpx.Request) -> bool:
+    authorization: str = request.headers.get("Authorization", "")
+    return authorization.startswith("Bearer ")
 
 
 def _error_body(response: httpx.Response) -> bytes:

@@ -55,7 +55,7 @@ def test_what_may_not_be_pulled_before_it_is_scanned_is_tried_again(waits: list[
         assert client.manifest(TAG).content == MANIFEST
     assert len(waits) == 2
     with answering(lambda _: answer) as (client, server):
-        with pytest.raises(Refused, match="wait for the scan .*PROJECTPOLICYVIOLATION"):
+        with pytest.raises(Refused, match=r"wait for the scan .*PROJECTPOLICYVIOLATION"):
             client.manifest(TAG)
         assert len(server.asked("GET", "/manifests/")) == 3
 

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from recompress.errors import Refused, TimedOut, Unavailable
+from recompress.errors import RecompressError, Refused, TimedOut, Unavailable
 from recompress.manifest import MediaType
 from recompress.reference import Digest
 from recompress.registry.client import RepositoryClient, Served
 from tests.fake_registry import FakeRegistry, error_answer
-from tests.http_server import Answer
-from tests.unit.registry.answering import BLOB, BUSY, MANIFEST, TAG, Uploads, answering
+from tests.http_server import Answer, in_turn
+from tests.unit.registry.answering import BLOB, BUSY, MANIFEST, OK, TAG, Uploads, answering
 
 
 def test_a_manifest_is_pushed_under_its_tag_with_its_media_type() -> None:
@@ -50,6 +50,34 @@ def test_a_manifest_that_the_registry_does_not_take_is_not_pushed_again(waits: l
         with pytest.raises(Unavailable, match="400 MANIFEST_INVALID manifest invalid"):
             client.put_manifest(TAG, Served(MANIFEST, MediaType.OCI_MANIFEST))
     assert waits == []
+
+
+IMMUTABLE = [400, 401, 403, 404, 405, 409, 412]
+"""What registries answer where a tag may not be put again, be it on what it is on."""
+
+
+@pytest.mark.parametrize("status", IMMUTABLE)
+def test_a_tag_that_is_there_already_is_not_put_again(status: int) -> None:
+    answers = {"GET": OK, "PUT": error_answer(status, "DENIED", "immutable")}
+    with answering(lambda request: answers[request.method]) as (client, server):
+        client.tag(TAG, Served(MANIFEST, MediaType.OCI_MANIFEST))
+        assert server.asked("PUT") == []
+
+
+@pytest.mark.parametrize("status", IMMUTABLE)
+def test_a_tag_that_another_run_has_put_there_meanwhile_is_there(status: int) -> None:
+    reads = in_turn(Answer(404), OK)
+    immutable = error_answer(status, "DENIED", "immutable")
+    with answering(lambda r: reads(r) if r.method == "GET" else immutable, attempts=1) as (client, _):
+        client.tag(TAG, Served(MANIFEST, MediaType.OCI_MANIFEST))
+
+
+@pytest.mark.parametrize("status", IMMUTABLE)
+def test_a_tag_that_stays_on_another_manifest_is_told_in_the_registrys_words(status: int) -> None:
+    answers = {"GET": Answer(200, b"{}"), "PUT": error_answer(status, "DENIED", "immutable")}
+    with answering(lambda request: answers[request.method], attempts=1) as (client, _):
+        with pytest.raises(RecompressError, match=f"PUT .*: {status} DENIED immutable"):
+            client.tag(TAG, Served(MANIFEST, MediaType.OCI_MANIFEST))
 
 
 def test_a_config_is_uploaded_to_where_the_registry_says_with_its_state() -> None:
