@@ -4,6 +4,7 @@ RecompressError
 ├── UsageError            2   bad reference, no digest, bad option
 ├── Refused               3   the registry refused: authentication or authorisation
 ├── NotFound              4   no such repository, manifest or blob
+│   └── Vanished          4   nor what this run has pushed or read before
 ├── Unsupported           5   cannot be recompressed
 ├── VerificationFailed    6   what was pushed is not what it must be; no results
 ├── Unavailable           7   registry or network kept failing after all tries
@@ -66,6 +67,13 @@ class NotFound(RecompressError):
     """The registry has no such repository, manifest or blob."""
 
     exit_code = 4
+
+
+class Vanished(NotFound):
+    """The registry does not have what this run has pushed to it, or read from it, before.
+
+    At first that passes: it takes a moment until all of a registry has what a part of it took.
+    """
 
 
 class Unsupported(RecompressError):

@@ -26,6 +26,7 @@ from recompress.errors import (
     TimedOut,
     Unavailable,
     Unsupported,
+    Vanished,
     VerificationFailed,
 )
 from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
@@ -122,12 +123,20 @@ class RepositoryClient:
             self._host, tls, RegistryAuth(found, self._host, ("https",) if tls.verify else ("https", "http"))
         )
         self._base: str | None = None
+        self._expected: set[Digest] = set()
 
     def __enter__(self) -> RepositoryClient:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
+
+    def expect(self, *digests: Digest) -> None:
+        """Say that the repository has these, for they were pushed or read before: a 404 is tried again.
+
+        If it lasts it is Vanished. What is pushed by this client is expected anyway.
+        """
+        self._expected.update(digests)
 
     # Manifests
 
@@ -160,7 +169,7 @@ class RepositoryClient:
         """Push a manifest under a digest or a tag."""
         headers = {"Content-Type": served.content_type}
         with self._send("PUT", f"manifests/{selector}", content=served.content, headers=headers):
-            pass
+            self.expect(Digest.of(served.content))
 
     # Blobs
 
@@ -250,7 +259,7 @@ class RepositoryClient:
             return
         target = self._begin_upload().copy_merge_params({"digest": str(digest)})
         with self._upload("PUT", target, content):
-            pass
+            self.expect(digest)
 
     @_retried
     def check_push(self) -> None:
@@ -294,7 +303,7 @@ class RepositoryClient:
         headers = {"Range": f"bytes={first},{second}"}
         with self._exchange("GET", f"blobs/{digest}", headers=headers) as response:
             if response.status_code in (401, 404) or is_temporary(response.status_code):
-                raise answer_error("GET", response, self.repository)
+                raise self._error("GET", response)
             return read_answer(response, first, second)
 
     def _expect_blob(self, digest: Digest, last: int) -> None:
@@ -335,7 +344,7 @@ class RepositoryClient:
     ) -> Iterator[httpx.Response]:
         with self._exchange(method, path, content, headers) as response:
             if response.status_code >= 400:
-                raise answer_error(method, response, self.repository)
+                raise self._error(method, response)
             yield response
 
     @contextmanager
@@ -356,6 +365,16 @@ class RepositoryClient:
             raise Unavailable(f"the registry {self._host} names an address that is none: {error}") from None
         except httpx.HTTPError as error:
             raise transport_error(error) from error
+
+    def _error(self, method: str, response: httpx.Response) -> RecompressError:
+        error = answer_error(method, response, self.repository)
+        # What a redirect leads to can have another name.
+        asked = (response.history[0] if response.history else response).url.path
+        if type(error) is NotFound and any(asked.endswith(f"/{digest}") for digest in self._expected):
+            return Vanished(
+                f"{error}, though it was there before: registries collect what has no tag", temporary=True
+            )
+        return error
 
     def _url(self, path: str) -> str:
         return f"{self._base_url()}/v2/{self.repository.path}/{path}"

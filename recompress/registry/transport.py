@@ -26,7 +26,15 @@ import httpx
 import tenacity
 
 from recompress import __version__
-from recompress.errors import NotFound, RecompressError, Refused, Unavailable, UsageError, VerificationFailed
+from recompress.errors import (
+    NotFound,
+    RecompressError,
+    Refused,
+    Unavailable,
+    UsageError,
+    Vanished,
+    VerificationFailed,
+)
 from recompress.reference import Repository
 
 log = logging.getLogger(__name__)
@@ -39,6 +47,8 @@ _LONGEST_RETRY_AFTER_SECONDS = 600.0
 _TEMPORARY = frozenset({408, 425, 429})
 _NEVER_IMPLEMENTED = frozenset({501, 505})
 _RATE_LIMIT = re.compile(rb"rate[ _-]?limit|rate exceeded|too[ _-]?many[ _-]?requests|throttl", re.IGNORECASE)
+_NAME_UNKNOWN = "NAME_UNKNOWN"
+_MEMBER_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN")
 _DIGEST_INVALID = "DIGEST_INVALID"
 """Digests are made of the bytes here, so the bytes were damaged on the way, or the registry read a link
 to a layer that another client was writing at that moment (CNCF Distribution, filesystem driver)."""
@@ -213,6 +223,13 @@ def answer_error(method: str, response: httpx.Response, repository: Repository) 
             temporary=True,
             retry_after=_retry_after(response),
         )
+    if _lacks_a_member(method, status, response.url, message):
+        # The clients here push no manifest whose members they have not pushed or read before.
+        return Vanished(
+            f"the registry does not take a manifest for {repository}, for something that is named in it is "
+            f"missing there ({request})",
+            temporary=True,
+        )
     if status == 404:
         return NotFound(f"the registry does not have what was asked for ({request})")
     if status == 416:
@@ -222,6 +239,16 @@ def answer_error(method: str, response: httpx.Response, repository: Repository) 
         temporary=is_temporary(status) or is_rate_limit or message.startswith(_DIGEST_INVALID),
         retry_after=_retry_after(response),
     )
+
+
+def _lacks_a_member(method: str, status: int, url: httpx.URL, message: str) -> bool:
+    """Whether a manifest is not taken because the registry does not have all that it names.
+
+    The specification has 404 for a blob; CNCF Distribution has 400 with MANIFEST_BLOB_UNKNOWN.
+    """
+    if method != "PUT" or "/manifests/" not in url.path or message.startswith(_NAME_UNKNOWN):
+        return False
+    return status == 404 or message.startswith(_MEMBER_UNKNOWN)
 
 
 def _has_token(request: httpx.Request) -> bool:
