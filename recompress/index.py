@@ -61,12 +61,13 @@ def _push(client: RepositoryClient, digest: Digest, served: Served, entries: Ite
     try:
         client.put_manifest(digest, served)
     except Vanished as error:
-        missing = [str(e.descriptor.digest) for e in entries if not _is_served(client, e.descriptor.digest)]
+        digests = (entry.descriptor.digest for entry in entries)
+        missing = [str(member) for member in digests if not _is_served(client, member)]
         if not missing:
             raise
         raise NotFound(
-            f"{client.repository} lacks {', '.join(missing)}, so the registry does not take an index with it: "
-            f"copy it there, or leave it away ({error})"
+            f"{client.repository} lacks {', '.join(missing)}, and the registry takes no index without: "
+            f"copy it there, or leave it out ({error})"
         ) from None
 
 
