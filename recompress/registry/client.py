@@ -273,11 +273,16 @@ class RepositoryClient:
         """Send a byte as skopeo sends layers, and give the upload up.
 
         Not tried again: that it fails once tells how the registry is. Raises Unavailable, which is temporary,
-        if it forgets the upload.
+        if it forgets the upload. That it does not take a single byte tells nothing: some want larger pieces.
         """
         location = self._begin_upload()
-        with self._upload("PATCH", location, b"\0") as response:
-            location = response.url.join(response.headers.get("Location", str(location)))
+        try:
+            with self._upload("PATCH", location, b"\0") as response:
+                location = response.url.join(response.headers.get("Location", str(location)))
+        except RecompressError as error:
+            if isinstance(error, Refused) or error.temporary:
+                raise
+            log.debug("the registry does not take an upload of a byte: %s", error)
         self._give_up_upload(location)
 
     # Requests
@@ -316,7 +321,13 @@ class RepositoryClient:
                 raise VerificationFailed(f"the blob {digest} is shorter than its descriptor says")
 
     def _stat_blob(self, digest: Digest) -> None:
-        with self._send("HEAD", f"blobs/{digest}"):
+        with self._exchange("HEAD", f"blobs/{digest}") as response:
+            if response.status_code < 400:
+                return
+            if not any(earlier.has_redirect_location for earlier in response.history):
+                raise self._error("HEAD", response)
+        # It is the storage that refuses, and the registry may have signed the URL there for GET alone.
+        with self._send("GET", f"blobs/{digest}"):
             pass
 
     def _begin_upload(self) -> httpx.URL:
@@ -368,7 +379,7 @@ class RepositoryClient:
 
     def _error(self, method: str, response: httpx.Response) -> RecompressError:
         error = answer_error(method, response, self.repository)
-        # What a redirect leads to can have another name.
+        # What a redirect leads to can have another name. Challenges are in the history, too.
         asked = (response.history[0] if response.history else response).url.path
         if type(error) is NotFound and any(asked.endswith(f"/{digest}") for digest in self._expected):
             return Vanished(

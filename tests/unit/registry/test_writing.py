@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from recompress.errors import RecompressError, Refused, TimedOut, Unavailable
+from recompress.errors import NotFound, RecompressError, Refused, TimedOut, Unavailable
 from recompress.manifest import MediaType
 from recompress.reference import Digest
 from recompress.registry.client import RepositoryClient, Served
 from tests.fake_registry import FakeRegistry, error_answer
-from tests.http_server import Answer, in_turn
+from tests.http_server import Answer, Request, in_turn
 from tests.unit.registry.answering import BLOB, BUSY, MANIFEST, OK, TAG, Uploads, answering
 
 
@@ -78,6 +78,35 @@ def test_a_tag_that_stays_on_another_manifest_is_told_in_the_registrys_words(sta
     with answering(lambda request: answers[request.method], attempts=1) as (client, _):
         with pytest.raises(RecompressError, match=f"PUT .*: {status} DENIED immutable"):
             client.tag(TAG, Served(MANIFEST, MediaType.OCI_MANIFEST))
+
+
+def signed_for_get(request: Request) -> Answer:
+    """A registry with its blobs in a storage to which it signs URLs for GET alone."""
+    if request.path.startswith("/storage/"):
+        return Answer(200, BLOB) if request.method == "GET" else Answer(403, b"SignatureDoesNotMatch")
+    return Answer(307, headers={"Location": f"/storage/{request.path.rpartition('/')[2]}?signature=x"})
+
+
+def test_a_blob_in_a_storage_that_takes_no_head_is_there() -> None:
+    with answering(signed_for_get) as (client, server):
+        client.stat_blob(Digest.of(BLOB))
+        client.put_config(BLOB)
+        assert server.asked("POST") == []
+
+
+def test_a_blob_that_the_storage_does_not_have_either_is_not_there() -> None:
+    gone = Answer(404)
+    with answering(lambda r: gone if r.path.startswith("/storage/") else signed_for_get(r)) as (client, _):
+        with pytest.raises(NotFound):
+            client.stat_blob(Digest.of(BLOB))
+
+
+@pytest.mark.parametrize("status", [400, 405, 413, 416])
+def test_that_a_byte_is_too_short_an_upload_tells_nothing(status: int) -> None:
+    uploads = Uploads()
+    uploads.first["PATCH"] = error_answer(status, "SIZE_INVALID", "too small")
+    with answering(uploads) as (client, _):
+        client.try_upload()
 
 
 def test_a_config_is_uploaded_to_where_the_registry_says_with_its_state() -> None:
