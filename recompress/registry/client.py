@@ -322,11 +322,14 @@ class RepositoryClient:
 
     def _stat_blob(self, digest: Digest) -> None:
         with self._exchange("HEAD", f"blobs/{digest}") as response:
-            if response.status_code < 400:
+            status = response.status_code
+            if status < 400:
                 return
-            if not any(earlier.has_redirect_location for earlier in response.history):
+            is_redirected = any(earlier.has_redirect_location for earlier in response.history)
+            if (status == 404 or is_temporary(status)) and not is_redirected:
                 raise self._error("HEAD", response)
-        # It is the storage that refuses, and the registry may have signed the URL there for GET alone.
+        # HEAD is only a cheap question. A storage may have a URL that is signed for GET alone, and what an
+        # error means, as a rate limit, can stand in its body.
         with self._send("GET", f"blobs/{digest}"):
             pass
 

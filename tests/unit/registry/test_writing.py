@@ -94,6 +94,13 @@ def test_a_blob_in_a_storage_that_takes_no_head_is_there() -> None:
         assert server.asked("POST") == []
 
 
+def test_a_rate_limit_that_head_cannot_tell_is_no_refusal(waits: list[float]) -> None:
+    limits = in_turn(Answer(403, b"You have exceeded a secondary rate limit"), Answer(200, BLOB))
+    with answering(lambda r: Answer(403) if r.method == "HEAD" else limits(r)) as (client, _):
+        client.stat_blob(Digest.of(BLOB))
+    assert len(waits) == 1
+
+
 def test_a_blob_that_the_storage_does_not_have_either_is_not_there() -> None:
     gone = Answer(404)
     with answering(lambda r: gone if r.path.startswith("/storage/") else signed_for_get(r)) as (client, _):
