@@ -17,6 +17,7 @@ test-unit: ## The tests that need no container engine, on this machine's Python,
 	@.venv/bin/python -m pytest $(T) tests/unit
 
 soak: ## 300 runs with random faults and kills; T="--runs 50 --seed 1"
+	@hack/distribution3.sh
 	@TEST_MODULE=tests.soak hack/engine.sh hack/test.sh $(T)
 
 differential: ## 2,000 random layers, what the rules say and podman does; T="--layers 200 --seed 1"
