@@ -6,13 +6,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from recompress import limits, plan, skopeo
-from recompress.errors import Unsupported, VerificationFailed, about
+from recompress import blobcache, limits, plan, skopeo
+from recompress.errors import RecompressError, Unsupported, VerificationFailed, about
 from recompress.image import Image
-from recompress.layer import check_source
+from recompress.layer import check_source, uncompressed_digest
 from recompress.progress import Reporter
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, retrying
+from recompress.reuse import Offer
 from recompress.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -64,9 +65,31 @@ class Copy:
                 error.temporary = error.temporary and not is_same
                 if error.words:
                     failed.append(error.words)
+                if error.temporary:
+                    self._offer_what_was_pushed(space)
                 raise
 
         return retrying(attempts, attempt)
+
+    def _offer_what_was_pushed(self, space: Workspace) -> None:
+        """Tell skopeo which layers it pushed before it failed, or it would compress and send them again.
+
+        What they hold is found by reading them back. They are proven after the copy, as all others are.
+        """
+        source, repository = self.source, self.destination.repository
+        try:
+            database = blobcache.opened(space)
+            layers = blobcache.pushed(database, repository)
+            if layers:
+                self.reporter.step(f"reading back {len(layers)} layers that skopeo pushed before it failed")
+            offers = {}
+            for layer in layers:
+                with self.destination.blob(layer.digest) as chunks:
+                    diff_id = uncompressed_digest(chunks)
+                offers[diff_id] = Offer(diff_id, layer, repository, str(source.reference))
+            blobcache.fill(database, ((b.digest, offers[d]) for d, b in source.layers if d in offers))
+        except RecompressError as error:
+            log.debug("skopeo does all layers again: %s", error)
 
     def _ask_registry(self) -> None:
         # What stands in the way is asked of the registry: its answers have status codes, skopeo's words have
