@@ -92,8 +92,8 @@ class HarborWithReplicas(Personality):
     known = "a manifest whose blobs were just pushed is `400 MANIFEST_BLOB_UNKNOWN` at first"
 
     def __call__(self, request: Request) -> Answer | None:
-        """The first PUT of each manifest comes too early."""
-        if request.method == "PUT" and "/manifests/" in request.path and self.is_early(request.body):
+        """The first two PUTs of each manifest come too early."""
+        if request.method == "PUT" and "/manifests/" in request.path and self.is_early(request.body, 2):
             return error_answer(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")
         return None
 
