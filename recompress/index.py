@@ -150,6 +150,7 @@ def _member(client: RepositoryClient, reference: Reference, member: Descriptor) 
     try:
         manifest = plan.read(client, member.digest, at)
         if isinstance(manifest, Index):
+            plan.check_no_artifact(manifest, at)
             raise Unsupported(f"{reference} has an index in it, {member.digest}: name its manifests")
         return _image(client, at, manifest, member)
     except Artifact:

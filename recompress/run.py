@@ -172,7 +172,7 @@ class _Run:
         result = source if destination.repository == source.reference.repository else self._copied()
         self._verify_structure(destination, result)
         if to is None:
-            tag = existing_tag(self.source_client, self.options.image)
+            tag = existing_tag(self.source_client, self.options.image, source.digest)
         else:
             tag = to.tag or twin.default_tag(source.manifest)
             destination.tag(tag, Served(result.manifest.content, result.manifest.media_type))
@@ -211,7 +211,11 @@ class _Run:
         client, source = self.source_client, self.source
         digest = twin.push_oci(client, source.manifest) if self.options.oci_twin else source.digest
         is_source = digest == source.digest
-        tag = existing_tag(client, self.options.image) if is_source else twin.oci_tag(source.manifest)
+        tag = (
+            existing_tag(client, self.options.image, source.digest)
+            if is_source
+            else twin.oci_tag(source.manifest)
+        )
         oci_twin = digest if self.options.oci_twin else None
         layers = self._layers(source, (None,) * len(source.manifest.layers), {}, {})
         return _Done(Results(client.repository, tag, digest, oci_twin), layers, reason)

@@ -57,14 +57,16 @@ class Quay(Personality):
 
     name = "Quay"
     known = "a manifest that was just pushed is `404 MANIFEST_UNKNOWN` at first"
+    answer = error_answer(404, "MANIFEST_UNKNOWN", "manifest unknown")
+    times = 1
 
     def __call__(self, request: Request) -> Answer | None:
-        """The first GET of each pushed manifest is too early."""
+        """So many of the first GETs of each pushed manifest are too early."""
         if is_manifest(request, "PUT"):
             self.is_early(("pushed", request.path))
         is_pushed = self.has_happened(("pushed", request.path))
-        if is_manifest(request, "GET") and is_pushed and self.is_early(request.path):
-            return error_answer(404, "MANIFEST_UNKNOWN", "manifest unknown")
+        if is_manifest(request, "GET") and is_pushed and self.is_early(request.path, self.times):
+            return self.answer
         return None
 
 
@@ -92,27 +94,23 @@ class HarborWithReplicas(Personality):
     known = "a manifest whose blobs were just pushed is `400 MANIFEST_BLOB_UNKNOWN` at first"
 
     def __call__(self, request: Request) -> Answer | None:
-        """The first PUT of each manifest comes too early."""
-        if request.method == "PUT" and "/manifests/" in request.path and self.is_early(request.body):
+        """The first two PUTs of each manifest come too early."""
+        if request.method == "PUT" and "/manifests/" in request.path and self.is_early(request.body, 2):
             return error_answer(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")
         return None
 
 
-class Harbor(Personality):
+class Harbor(Quay):
     """https://github.com/goharbor/harbor/issues/8958, https://github.com/docker/build-push-action/issues/639."""
 
     name = "Harbor, with scans"
     known = "what was just pushed is `412 PROJECTPOLICYVIOLATION` until its scan has ended"
-
-    def __call__(self, request: Request) -> Answer | None:
-        """The scan of each pushed manifest takes two looks at it."""
-        if is_manifest(request, "PUT"):
-            self.is_early(("pushed", request.path))
-        is_pushed = self.has_happened(("pushed", request.path))
-        if is_manifest(request, "GET") and is_pushed and self.is_early(request.path, 2):
-            text = 'current image with "Pending" status of vulnerability scanning cannot be pulled'
-            return error_answer(412, "PROJECTPOLICYVIOLATION", text)
-        return None
+    answer = error_answer(
+        412,
+        "PROJECTPOLICYVIOLATION",
+        'image with "Pending" status of vulnerability scanning cannot be pulled',
+    )
+    times = 2
 
 
 class Ecr(Personality):
