@@ -19,6 +19,7 @@ import typer
 from recompress import __version__, log, plan, results, signals, streams
 from recompress import index as indexing
 from recompress import inspect as inspecting
+from recompress import prune as pruning
 from recompress import run as running
 from recompress import verify as verifying
 from recompress.errors import RecompressError, UsageError, VerificationFailed
@@ -27,7 +28,7 @@ from recompress.manifest import Platform
 from recompress.printable import visible
 from recompress.progress import reporter
 from recompress.proving import Provers
-from recompress.reference import Reference
+from recompress.reference import Reference, Repository
 from recompress.registry import Connection, Tls, auth_files
 from recompress.report import IndexReport, RunReport
 from recompress.run import RunOptions
@@ -325,6 +326,34 @@ def index(
         _hand_out(report, output, results_dir)
 
 
+@app.command()
+def prune(
+    repository: Annotated[str, typer.Argument(help="Where the twins are, as registry/repository.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="RECOMPRESS_SOURCE",
+            metavar="REPOSITORY",
+            help="Another repository where their sources may be. May be given several times.",
+        ),
+    ] = None,
+    # No variable: what deletes is said where it is done.
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the tags, in place of a list.")] = False,
+    authfile: AuthFile = None,
+    ca_file: CaFile = None,
+    tls_verify: TlsVerify = True,
+    attempts: Attempts = 5,
+    timeout: Timeout = None,
+    output: OutputFormat = Output.TEXT,
+    debug: Debug = False,
+) -> None:
+    """List the tags of twins in REPOSITORY whose source image is gone, or delete them."""
+    with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
+        name, *others = map(_repository, (repository, *(source or ())))
+        connection = _connection(authfile, ca_file, tls_verify, attempts)
+        show(pruning.prune(connection, name, others, delete=delete), output)
+
+
 def _version(asked: bool) -> None:
     if asked:
         print(f"recompress {__version__}")
@@ -422,6 +451,13 @@ def _platform(text: str | None) -> Platform | None:
         return Platform.parse(text)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _repository(text: str) -> Repository:
+    reference = Reference.parse(text)
+    if reference.tag or reference.digest:
+        raise UsageError(f"{text}: name a repository, without a tag and without a digest")
+    return reference.repository
 
 
 def _destination(text: str | None) -> Reference | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recompress import plan
-from recompress.errors import Artifact, NotFound, Unsupported
+from recompress.errors import NotFound, Unsupported
 from recompress.manifest import Descriptor, Index, Manifest, parse_config
 from recompress.reference import Reference
 from recompress.registry import RepositoryClient
@@ -30,8 +30,6 @@ def _entry(client: RepositoryClient, entry: Descriptor, reference: Reference) ->
     try:
         manifest = plan.read(client, entry.digest, at_digest)
         plan.check_no_artifact(manifest, at_digest)
-    except Artifact:
-        return InspectedImage(entry.digest, entry.media_type, entry.platform, (), "artifact")
     except Unsupported:
         return InspectedImage(entry.digest, entry.media_type, entry.platform, (), "not an image")
     except NotFound:

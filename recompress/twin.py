@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from recompress.manifest import (
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, Served
 
+_TAG = re.compile(r"sha256-([0-9a-f]{64})\.(?:zstd-chunked|oci)")
 _NO_SUCH_DOCUMENT = (Unsupported, VerificationFailed)
 _OF_COMPRESSED_BYTES = (
     CHUNKED_PREFIX,
@@ -43,6 +45,23 @@ def default_tag(source: Manifest) -> str:
 def oci_tag(source: Manifest) -> str:
     """The tag of the OCI twin of a Docker v2s2 manifest."""
     return f"sha256-{source.digest.hex}.oci"
+
+
+def source_of(tag: str) -> Digest | None:
+    """The source that is named in a tag of one of these two forms; None for any other tag."""
+    named = _TAG.fullmatch(tag)
+    return Digest(named[1]) if named else None
+
+
+def may_name(tag: str, manifest: Manifest) -> bool:
+    """Whether a manifest is of the kind that `run` puts a tag of one of these two forms on as a twin.
+
+    A source that is zstd:chunked already is no twin: it has the digest in its tag, and was copied.
+    """
+    if manifest.media_type != MediaType.OCI_MANIFEST or manifest.config.media_type != MediaType.OCI_CONFIG:
+        return False
+    is_packed = not manifest.has_zstd if tag.endswith(".oci") else manifest.is_zstd
+    return is_packed and manifest.digest != source_of(tag)
 
 
 def push_oci(client: RepositoryClient, source: Manifest) -> Digest:

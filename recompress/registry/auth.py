@@ -75,7 +75,10 @@ class RegistryAuth(httpx.Auth):
             if scheme == "basic" and self._credentials.username:
                 token = _Token(self._basic(), float("inf"))
             elif scheme == "bearer" and "realm" in parameters:
-                answer = yield self._token_request(parameters, scopes)
+                # The registry may want more than is thought here, as for giving up an upload. For a
+                # deletion some want the right to push, others one of its own.
+                is_more = parameters.get("error") == "insufficient_scope" or request.method == "DELETE"
+                answer = yield self._token_request(parameters, scopes, is_more)
                 if not answer.is_success:
                     return
                 token = _token_from(answer)
@@ -106,10 +109,10 @@ class RegistryAuth(httpx.Auth):
         with self._lock:
             self._tokens.pop(scopes, None)
 
-    def _token_request(self, challenge: dict[str, str], scopes: tuple[str, ...]) -> httpx.Request:
+    def _token_request(
+        self, challenge: dict[str, str], scopes: tuple[str, ...], is_more: bool
+    ) -> httpx.Request:
         wanted = challenge.get("scope", "").split()
-        # The registry may want more than is thought here, as for giving up an upload.
-        is_more = challenge.get("error") == "insufficient_scope"
         asked = dict.fromkeys((*scopes, *wanted)) if is_more else (scopes or wanted)
         service = {"service": challenge["service"]} if challenge.get("service") else {}
         if self._credentials.identity_token:

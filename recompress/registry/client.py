@@ -33,6 +33,7 @@ from recompress.reference import Digest, Repository
 from recompress.registry.auth import RegistryAuth
 from recompress.registry.credentials import Credentials, credentials_for
 from recompress.registry.ranges import ByteRange, TwoRanges, TwoRangesAnswer, read_answer
+from recompress.registry.tags import MAX_PAGE_BYTES, TagsPage, all_pages, read_page
 from recompress.registry.transport import (
     Tls,
     answer_error,
@@ -145,6 +146,20 @@ class RepositoryClient:
         """Read a manifest by digest (its bytes are hashed and compared) or by tag."""
         return self._manifest(selector)
 
+    @_retried
+    def find_manifest(self, selector: str | Digest) -> Served | None:
+        """Read a manifest as `manifest` does; None where the repository does not have it.
+
+        None only where the registry itself says 404: NotFound is raised where its token server does, or a
+        storage that it redirects to.
+        """
+        return self._find_manifest(selector)
+
+    @_retried
+    def has_manifest(self, selector: str | Digest) -> bool:
+        """Whether `find_manifest` finds one."""
+        return self._find_manifest(selector) is not None
+
     def tag(self, tag: str, served: Served) -> None:
         """Put a tag on a manifest, where it is not there already: many registries have tags that stay.
 
@@ -170,6 +185,37 @@ class RepositoryClient:
         headers = {"Content-Type": served.content_type}
         with self._send("PUT", f"manifests/{selector}", content=served.content, headers=headers):
             self.expect(Digest.of(served.content))
+
+    # Tags
+
+    def tags(self) -> tuple[str, ...]:
+        """All tags of the repository. Each page of the list is an operation with its own tries.
+
+        Raises VerificationFailed for what is no list of tags, Unsupported for one that is too long.
+        """
+        return all_pages(self._tags_page)
+
+    @_retried
+    def _tags_page(self, query: bytes) -> TagsPage:
+        url = httpx.URL(self._url("tags/list")).copy_with(query=query or None)
+        with self._send("GET", url) as response:
+            content = _body(response, MAX_PAGE_BYTES)
+        return read_page(content, url, response.links)
+
+    @_retried
+    def delete_tag(self, tag: str) -> None:
+        """Delete a tag by its name, so that its manifest and other tags of that stay.
+
+        No error where it is gone already: an answer may have been lost. Raises Unsupported where the
+        registry cannot: it says so with 400 or 405 (OCI distribution specification 1.1, "Deleting tags").
+        """
+        with self._exchange("DELETE", f"manifests/{tag}") as response:
+            if response.status_code < 400 or response.status_code == 404:
+                return
+            error = answer_error("DELETE", response, self.repository)
+            if response.status_code in (400, 405, 501):
+                raise Unsupported(f"the registry cannot delete a tag by its name: {error}")
+            raise error
 
     # Blobs
 
@@ -289,7 +335,19 @@ class RepositoryClient:
 
     def _manifest(self, selector: str | Digest) -> Served:
         with self._send("GET", f"manifests/{selector}", headers={"Accept": _ACCEPT}) as response:
-            content = _body(response, MAX_MANIFEST_BYTES)
+            return self._served(response, selector)
+
+    def _find_manifest(self, selector: str | Digest) -> Served | None:
+        url = httpx.URL(self._url(f"manifests/{selector}"))
+        with self._exchange("GET", url, headers={"Accept": _ACCEPT}) as response:
+            if response.status_code == 404 and response.url == url:
+                return None
+            if response.status_code >= 400:
+                raise answer_error("GET", response, self.repository)
+            return self._served(response, selector)
+
+    def _served(self, response: httpx.Response, selector: str | Digest) -> Served:
+        content = _body(response, MAX_MANIFEST_BYTES)
         if isinstance(selector, Digest):
             _compare(content, selector, f"the manifest {self.repository}@{selector}")
         return Served(content, response.headers.get("Content-Type", ""))

@@ -31,7 +31,7 @@ def test_a_shell_is_given_a_script_that_completes(shell: str) -> None:
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("recompress ", {"run", "verify", "inspect", "index"}), ("recompress run --ver", {"--verify"})],
+    [("recompress ", {"run", "verify", "inspect", "index", "prune"}), ("recompress run --ver", {"--verify"})],
 )
 def test_commands_and_options_are_completed(words: str, expected: set[str]) -> None:
     env = {

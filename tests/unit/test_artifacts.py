@@ -54,4 +54,4 @@ def test_what_an_entry_is_that_says_to_be_an_artifact_is_shown(
     client: RepositoryClient, reference: Reference
 ) -> None:
     notes = [image.note for image in inspect(client, reference).images]
-    assert notes == ["artifact", "", "artifact", "", "artifact", "artifact", "artifact"]
+    assert notes == ["artifact", "", "not an image", "", "not an image", "artifact", "not an image"]

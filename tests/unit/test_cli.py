@@ -180,6 +180,12 @@ def test_a_signal_has_the_exit_code_that_shells_give_it(
         ("run", IMAGE, "--reuse-from", "app"),
         ("run", "app"),
         ("inspect", "app"),
+        ("prune",),
+        ("prune", "app"),
+        ("prune", "quay.io/org/app:1"),
+        ("prune", IMAGE),
+        ("prune", "quay.io/org/app", "--source", IMAGE),
+        ("prune", "quay.io/org/app", "quay.io/org/other"),
         ("no-such-command",),
     ],
 )
@@ -305,7 +311,7 @@ def test_the_version_is_told(command: Command) -> None:
     assert (ended.code, ended.out) == (0, f"recompress {__version__}\n")
 
 
-@pytest.mark.parametrize("command_name", ["run", "inspect"])
+@pytest.mark.parametrize("command_name", ["run", "inspect", "prune"])
 def test_help_names_the_environment_variable_of_each_option(
     command: Command, monkeypatch: pytest.MonkeyPatch, command_name: str
 ) -> None:

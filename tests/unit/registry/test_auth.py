@@ -147,6 +147,18 @@ def test_a_scope_that_only_the_registry_knows_of_is_asked_for_as_well(
     assert parse_qs(asked.target.partition("?")[2])["scope"] == scopes
 
 
+@pytest.mark.parametrize("wanted", ["delete", "pull,push", "*"])
+def test_for_a_deletion_the_scope_is_asked_for_that_the_registry_names(
+    server: HttpServer, tokens: TokenRegistry, connect: Connect, wanted: str
+) -> None:
+    # CNCF Distribution wants the right to delete; Quay that to push, and refuses a scope with "delete" in it.
+    tokens.challenge = CHALLENGE.replace('app:pull"', f'app:{wanted}"')
+    connect(server, ME).delete_tag("1")
+    (asked,) = server.asked("GET", "/token")
+    scopes = dict.fromkeys(["repository:app:pull,push", f"repository:app:{wanted}"])
+    assert parse_qs(asked.target.partition("?")[2])["scope"] == list(scopes)
+
+
 @pytest.mark.parametrize(
     "realm",
     [
