@@ -1,7 +1,7 @@
 # The two commands to start with are "make demo" and "make test". Both install what is missing, a
 # container engine included, and clean up after themselves.
 
-.PHONY: help demo test test-unit soak differential load bench fuzz e2e format lint image pin sbom clean
+.PHONY: help demo test test-unit soak differential load registries bench fuzz e2e format lint image pin sbom clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -17,6 +17,7 @@ test-unit: ## The tests that need no container engine, on this machine's Python,
 	@.venv/bin/python -m pytest $(T) tests/unit
 
 soak: ## 300 runs with random faults and kills; T="--runs 50 --seed 1"
+	@hack/distribution3.sh
 	@TEST_MODULE=tests.soak hack/engine.sh hack/test.sh $(T)
 
 differential: ## 2,000 random layers and forged twins, and what podman does; T="--layers 200 --seed 1"
@@ -24,6 +25,10 @@ differential: ## 2,000 random layers and forged twins, and what podman does; T="
 
 load: ## 32 instances at the same time against one registry; T="--instances 8"
 	@TEST_MODULE=tests.load hack/engine.sh hack/test.sh $(T)
+
+registries: ## Make docs/registries.md anew: every command against every personality of a registry
+	@TEST_MODULE=tests.registries hack/engine.sh hack/test.sh build/differential/registries.md
+	@mv build/differential/registries.md docs/registries.md
 
 bench: ## Against bare skopeo, side by side, some 20 minutes; T="--rounds 1 --level 3"
 	@hack/engine.sh bench/bench.sh $(T)

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from recompress.errors import RecompressError
-from recompress.manifest import Compression, MediaType
-from recompress.reference import Digest
+from recompress.manifest import Compression, Descriptor, MediaType
+from recompress.reference import Digest, Repository
 from recompress.reuse import Offer
 from recompress.workspace import Workspace
 
@@ -62,7 +62,15 @@ def create(space: Workspace) -> Path:
         )
     except (subprocess.SubprocessError, OSError) as error:
         raise UnknownCache(f"skopeo made no cache: {error}") from None
-    database = data_home / _PLACE
+    return opened(space)
+
+
+def opened(space: Workspace) -> Path:
+    """The database that skopeo has made in a workspace.
+
+    Raises UnknownCache where there is none, or it is not what is known here.
+    """
+    database = space.directory / _PLACE
     if not database.is_file():
         raise UnknownCache(f"skopeo made no {_PLACE.name}")
     try:
@@ -74,6 +82,31 @@ def create(space: Workspace) -> Path:
     except sqlite3.Error as error:
         raise UnknownCache(f"skopeo's cache cannot be read: {error}") from None
     return database
+
+
+def pushed(database: Path, repository: Repository) -> list[Descriptor]:
+    """The zstd:chunked layers that skopeo pushed to a repository without knowing their diff_ids.
+
+    It notes how a layer is compressed and where it is, but not that it holds the same as the layer that it
+    was made of: containers/image, copy, recordValidatedDigestData, "we don't know that one". Sizes are not
+    noted, they are 0 here. Raises UnknownCache where this cannot be read.
+    """
+    question = """
+        SELECT digest, specificVariantAnnotations FROM DigestSpecificVariantCompressors
+        JOIN KnownLocations USING (digest)
+        WHERE specificVariantCompressor = ? AND transport = 'docker' AND scope = ? AND location = ?
+        AND digest NOT IN (SELECT anyDigest FROM DigestUncompressedPairs)
+        """
+    where = (str(Compression.ZSTD_CHUNKED), repository.registry, str(repository))
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            rows = connection.execute(question, where).fetchall()
+        return [
+            Descriptor(MediaType.OCI_LAYER_ZSTD, Digest.parse(digest), 0, json.loads(annotations))
+            for digest, annotations in rows
+        ]
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        raise UnknownCache(f"skopeo's cache cannot be read: {error}") from None
 
 
 def fill(database: Path, offers: Iterable[tuple[Digest, Offer]]) -> None:

@@ -6,13 +6,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from recompress import limits, plan, skopeo
-from recompress.errors import Unsupported, VerificationFailed, about
+from recompress import blobcache, limits, plan, skopeo
+from recompress.errors import RecompressError, Unsupported, VerificationFailed, about
 from recompress.image import Image
-from recompress.layer import check_source
+from recompress.layer import check_source, uncompressed_digest
 from recompress.progress import Reporter
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, retrying
+from recompress.reuse import Offer
 from recompress.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -49,24 +50,54 @@ class Copy:
         )
         on_layer = _layer_progress(source, self.reporter)
         failed: list[str] = []
+        is_checked = False
 
         def attempt() -> skopeo.Copied:
+            nonlocal is_checked
             try:
                 return skopeo.copy(command, space, on_layer)
             except skopeo.SkopeoFailed as error:
                 log.debug("%s", error)
                 self._ask_registry()
-                is_same = error.words in failed
-                if not self.is_exact and (is_same or not failed):
+                if not self.is_exact and (error.words in failed or not is_checked):
                     self.reporter.step("reading the source's layers, for what skopeo may have failed on")
                     check_layers(self.source_client, self.source)
-                # Twice the same words, with a registry that answers well: it would fail a third time.
-                error.temporary = error.temporary and not is_same
-                if error.words:
+                    is_checked = True
+                if not self.is_exact and self._offer_what_was_pushed(space):
+                    # It got further than before, so the next failure is another one, whatever its words.
+                    failed.clear()
+                elif error.words in failed:
+                    # Twice the same words, with a registry that answers well: it would fail a third time.
+                    error.temporary = False
+                elif error.words:
                     failed.append(error.words)
                 raise
 
         return retrying(attempts, attempt)
+
+    def _offer_what_was_pushed(self, space: Workspace) -> bool:
+        """Tell skopeo which layers it pushed before it failed, or it would compress and send them again.
+
+        What they hold is found by reading them back. They are proven after the copy, as all others are.
+        Returns whether there are any that were not offered before.
+        """
+        source, repository = self.source, self.destination.repository
+        try:
+            database = blobcache.opened(space)
+            layers = blobcache.pushed(database, repository)
+            if layers:
+                self.reporter.step(f"reading back {len(layers)} layers that skopeo pushed before it failed")
+            offers = {}
+            for layer in layers:
+                with self.destination.blob(layer.digest) as chunks:
+                    diff_id = uncompressed_digest(chunks)
+                if diff_id in source.config.diff_ids:
+                    offers[diff_id] = Offer(diff_id, layer, repository, str(source.reference))
+            blobcache.fill(database, ((b.digest, offers[d]) for d, b in source.layers if d in offers))
+        except RecompressError as error:
+            log.debug("skopeo does all layers again: %s", error)
+            return False
+        return bool(offers)
 
     def _ask_registry(self) -> None:
         # What stands in the way is asked of the registry: its answers have status codes, skopeo's words have

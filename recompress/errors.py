@@ -4,6 +4,7 @@ RecompressError
 ├── UsageError            2   bad reference, no digest, bad option
 ├── Refused               3   the registry refused: authentication or authorisation
 ├── NotFound              4   no such repository, manifest or blob
+│   └── Vanished          4   nor what this run has pushed or read before
 ├── Unsupported           5   cannot be recompressed; prune: cannot be told or deleted
 │   └── Artifact          5   it is no image: an SBOM, a chart, a signature
 ├── VerificationFailed    6   what was pushed is not what it must be; no results
@@ -23,9 +24,18 @@ from contextlib import contextmanager
 
 
 class RecompressError(Exception):
-    """The root of all errors that the command line turns into an exit code."""
+    """The root of all errors that the command line turns into an exit code.
+
+    `temporary` says whether trying again can help, `retry_after` is the number of seconds that
+    the registry asked to be left alone for.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, *, temporary: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.temporary = temporary
+        self.retry_after = retry_after
 
 
 class UsageError(RecompressError):
@@ -35,15 +45,36 @@ class UsageError(RecompressError):
 
 
 class Refused(RecompressError):
-    """The registry answered 401 or 403, or there are no credentials that it takes."""
+    """The registry answered 401 or 403, or there are no credentials that it takes.
+
+    `once_more` says that a second try can help, and a third cannot.
+    """
 
     exit_code = 3
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        temporary: bool = False,
+        retry_after: float | None = None,
+        once_more: bool = False,
+    ) -> None:
+        super().__init__(message, temporary=temporary, retry_after=retry_after)
+        self.once_more = once_more
 
 
 class NotFound(RecompressError):
     """The registry has no such repository, manifest or blob."""
 
     exit_code = 4
+
+
+class Vanished(NotFound):
+    """The registry does not have what this run has pushed to it, or read from it, before.
+
+    At first that passes: it takes a moment until all of a registry has what a part of it took.
+    """
 
 
 class Unsupported(RecompressError):
@@ -63,18 +94,9 @@ class VerificationFailed(RecompressError):
 
 
 class Unavailable(RecompressError):
-    """The registry or the network failed.
-
-    `temporary` says whether trying again can help, `retry_after` is the number of seconds that
-    the registry asked to be left alone for.
-    """
+    """The registry or the network failed."""
 
     exit_code = 7
-
-    def __init__(self, message: str, *, temporary: bool = False, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.temporary = temporary
-        self.retry_after = retry_after
 
 
 class TimedOut(Unavailable):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from recompress import plan
-from recompress.errors import Artifact, Unsupported, UsageError, VerificationFailed
+from recompress.errors import Artifact, NotFound, Unsupported, UsageError, Vanished, VerificationFailed
 from recompress.manifest import (
     INDEX_ZSTD_ANNOTATION,
     Descriptor,
@@ -69,11 +69,34 @@ def assemble(
     if is_task:
         _check_size(results)
     served = Served(content, MediaType.OCI_INDEX)
-    client.put_manifest(digest, served)
+    _push(client, digest, served, entries)
     if client.manifest(digest).content != content:
         raise VerificationFailed(f"the registry does not give back the index {digest} as it was pushed")
     client.tag(tag, served)
     return IndexReport(to.with_digest(digest), tuple(entries), results)
+
+
+def _push(client: RepositoryClient, digest: Digest, served: Served, entries: Iterable[IndexEntry]) -> None:
+    """Push the index by its digest. Raises NotFound with what is missing where the registry says that."""
+    try:
+        client.put_manifest(digest, served)
+    except Vanished as error:
+        digests = (entry.descriptor.digest for entry in entries)
+        missing = [str(member) for member in digests if not _is_served(client, member)]
+        if not missing:
+            raise
+        raise NotFound(
+            f"{client.repository} lacks {', '.join(missing)}, and the registry takes no index without: "
+            f"copy it there, or leave it out ({error})"
+        ) from None
+
+
+def _is_served(client: RepositoryClient, digest: Digest) -> bool:
+    try:
+        client.manifest(digest)
+    except NotFound:
+        return False
+    return True
 
 
 def _check_size(results: Mapping[str, str]) -> None:
@@ -127,6 +150,7 @@ def _member(client: RepositoryClient, reference: Reference, member: Descriptor) 
     try:
         manifest = plan.read(client, member.digest, at)
         if isinstance(manifest, Index):
+            plan.check_no_artifact(manifest, at)
             raise Unsupported(f"{reference} has an index in it, {member.digest}: name its manifests")
         return _image(client, at, manifest, member)
     except Artifact:

@@ -26,8 +26,10 @@ def _entry(client: RepositoryClient, entry: Descriptor, reference: Reference) ->
         return InspectedImage(entry.digest, entry.media_type, entry.platform, (), "attestation")
     if plan.is_artifact(entry):
         return InspectedImage(entry.digest, entry.media_type, entry.platform, (), "artifact")
+    at_digest = reference.with_digest(entry.digest)
     try:
-        manifest = plan.read(client, entry.digest, reference.with_digest(entry.digest))
+        manifest = plan.read(client, entry.digest, at_digest)
+        plan.check_no_artifact(manifest, at_digest)
     except Unsupported:
         return InspectedImage(entry.digest, entry.media_type, entry.platform, (), "not an image")
     except NotFound:

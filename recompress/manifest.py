@@ -185,12 +185,16 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An image index (or Docker manifest list) with the exact bytes it was read from."""
+    """An image index (or Docker manifest list) with the exact bytes it was read from.
+
+    `artifact_type` is that of an artifact which is an index (OCI image-index.md), where it is said.
+    """
 
     content: bytes
     media_type: str
     manifests: tuple[Descriptor, ...]
     annotations: Mapping[str, str]
+    artifact_type: str = ""
 
     @property
     def digest(self) -> Digest:
@@ -240,7 +244,7 @@ def parse_manifest(content: bytes, content_type: str) -> Manifest | Index:
     annotations = document.get("annotations", {})
     if is_index:
         entries = tuple(map(_descriptor, document.get("manifests", [])))
-        return Index(content, media_type, entries, annotations)
+        return Index(content, media_type, entries, annotations, document.get("artifactType", ""))
     if artifact_type := document.get("artifactType"):
         raise Artifact(f"it is an artifact of type {artifact_type!r:.200}, not an image")
     return Manifest(

@@ -42,16 +42,23 @@ def check_tag(client: RepositoryClient, to: Reference, source: Image, *, may_be_
     )
 
 
-def existing_tag(client: RepositoryClient, image: Reference) -> str | None:
-    """The tag that an image is named with, beside its digest; None, with a warning, where it is not there."""
+def existing_tag(client: RepositoryClient, image: Reference, source: Digest) -> str | None:
+    """The tag that an image is named with, beside its digest; None, with a warning, where it names another.
+
+    It names this one where it is on what `image` says, or on `source`, the manifest of it for a platform.
+    """
     if image.tag is None:
         return None
     try:
-        client.manifest(image.tag)
+        found = Digest.of(client.manifest(image.tag).content)
     except NotFound:
         log.warning("the results name no tag: there is no %s:%s", image.repository, image.tag)
         return None
     except Refused as error:
         # The image itself could be read: this tag is there, or it is another's to say that it is not.
         log.debug("whether %s is there is not known: %s", image, error)
+        return image.tag
+    if found not in (image.digest, source):
+        log.warning("the results name no tag: %s:%s is another image", image.repository, image.tag)
+        return None
     return image.tag

@@ -164,6 +164,7 @@ def _entry_image(
     try:
         manifest = read(client, digest, member)
         if isinstance(manifest, Index):
+            check_no_artifact(manifest, member)
             raise Unsupported(f"{reference}: its entry for {platform} is an index itself")
         image = check_image(client, manifest, member)
     except Artifact:
@@ -193,10 +194,11 @@ def check_image(client: RepositoryClient, manifest: Manifest, reference: Referen
     return Image(reference, manifest, config)
 
 
-def check_no_artifact(manifest: Manifest, reference: Reference) -> None:
-    """Raise Artifact where the type of the config is not that of an image's."""
-    if manifest.config.media_type not in _CONFIG_TYPES:
-        raise Artifact(f"{reference} is an artifact ({manifest.config.media_type!r:.200}), not an image")
+def check_no_artifact(found: Manifest | Index, reference: Reference) -> None:
+    """Raise Artifact where the config is of another type than an image's, or an index says that it is one."""
+    kind = found.artifact_type if isinstance(found, Index) else found.config.media_type
+    if kind and kind not in _CONFIG_TYPES:
+        raise Artifact(f"{reference} is an artifact ({kind!r:.200}), not an image")
 
 
 def check_possible(image: Image) -> None:

@@ -47,7 +47,7 @@ class Claim:
     """That a zstd layer in a repository is what a diff_id stands for.
 
     `max_uncompressed` is the most bytes it may decompress to. Whether it has to be zstd:chunked, by its
-    footer at least, is `is_chunked`.
+    footer at least, is `is_chunked`. One that `is_new` was pushed by this run, so it has to be there.
     """
 
     repository: Repository
@@ -55,6 +55,7 @@ class Claim:
     diff_id: Digest
     max_uncompressed: int = MAX_UNCOMPRESSED
     is_chunked: bool = True
+    is_new: bool = False
 
 
 class Provers:
@@ -179,6 +180,8 @@ def _start_worker(parent: int, done: Array[c_uint64]) -> None:
 
 def _prove(connection: Connection, claim: Claim, slot: int) -> LayerProof:
     with connection.client(claim.repository) as client:
+        if claim.is_new:
+            client.expect(claim.layer.digest)
         return retrying(connection.attempts, lambda: _prove_once(client, claim, slot))
 
 

@@ -7,11 +7,19 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 from recompress import blobcache, limits, partial_pulls, plan, reuse, skopeo, twin, verify
 from recompress.blobcache import UnknownCache
 from recompress.copying import Copy, check_layers
-from recompress.errors import RecompressError, Refused, Unsupported, UsageError, VerificationFailed
+from recompress.errors import (
+    RecompressError,
+    Refused,
+    Unsupported,
+    UsageError,
+    Vanished,
+    VerificationFailed,
+)
 from recompress.image import Image
 from recompress.layer import LARGE_TOC_BYTES, Verdict
 from recompress.log import Warnings
@@ -20,7 +28,7 @@ from recompress.placing import check_tag, existing_tag
 from recompress.progress import Reporter
 from recompress.proving import Claim, Provers
 from recompress.reference import Digest, Reference
-from recompress.registry import Connection, RepositoryClient, Served
+from recompress.registry import Connection, RepositoryClient, Served, retrying
 from recompress.report import Action, LayerReport, RunReport
 from recompress.results import Results
 from recompress.reuse import Offer, Place
@@ -114,6 +122,16 @@ class _Done:
 
 
 @dataclass(frozen=True, slots=True)
+class _Made:
+    """The twin, its tag, how clients have to pull its layers, and what each took skopeo."""
+
+    twin: Image
+    tag: str
+    verdicts: Sequence[Verdict]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class _Run:
     """One run: `source` is read by `source_client`, `destination` takes the twin."""
 
@@ -154,7 +172,7 @@ class _Run:
         result = source if destination.repository == source.reference.repository else self._copied()
         self._verify_structure(destination, result)
         if to is None:
-            tag = existing_tag(self.source_client, self.options.image)
+            tag = existing_tag(self.source_client, self.options.image, source.digest)
         else:
             tag = to.tag or twin.default_tag(source.manifest)
             destination.tag(tag, Served(result.manifest.content, result.manifest.media_type))
@@ -169,6 +187,7 @@ class _Run:
         with self._workspace() as space:
             self.reporter.step(f"copying {len(source.manifest.layers)} layers with skopeo")
             self._skopeo(space, source.reference, is_exact=True)
+        destination.expect(source.digest)
         return replace(source, manifest=twin.read_back(destination, source.digest))
 
     def _workspace(self) -> AbstractContextManager[Workspace]:
@@ -192,7 +211,11 @@ class _Run:
         client, source = self.source_client, self.source
         digest = twin.push_oci(client, source.manifest) if self.options.oci_twin else source.digest
         is_source = digest == source.digest
-        tag = existing_tag(client, self.options.image) if is_source else twin.oci_tag(source.manifest)
+        tag = (
+            existing_tag(client, self.options.image, source.digest)
+            if is_source
+            else twin.oci_tag(source.manifest)
+        )
         oci_twin = digest if self.options.oci_twin else None
         layers = self._layers(source, (None,) * len(source.manifest.layers), {}, {})
         return _Done(Results(client.repository, tag, digest, oci_twin), layers, reason)
@@ -223,9 +246,32 @@ class _Run:
         self._ask_for_two_ranges()
         with self._workspace() as space:
             known = {**self._reusable(own, space), **own} if options.reuse else dict(own)
-            self.reporter.step(f"recompressing {len(source.manifest.layers)} layers with skopeo")
-            copied = self._skopeo(space, self._readable_by_skopeo())
+            proven: dict[Digest, _Known] = {}
+            try:
+                made = self._make(space, known, proven)
+            except Vanished as error:
+                # Until the proof ends nothing has a tag, and a registry may collect that at any time.
+                log.warning("the twin is made once more: %s", error)
+                made = self._make(space, known, proven)
+        if options.reuse:
+            self._move_cache_tag(made.twin)
+        layers = self._layers(made.twin, twin.why_full(made.verdicts), known, made.seconds)
+        self._warn(layers, made.verdicts, known)
+        oci_twin = twin.push_oci(destination, source.manifest) if options.oci_twin else None
+        return _Done(Results(destination.repository, made.tag, made.twin.digest, oci_twin), layers)
+
+    def _make(self, space: Workspace, known: Mapping[Digest, _Known], proven: dict[Digest, _Known]) -> _Made:
+        """Have skopeo push the layers, prove them, push the twin's manifest, and only then put the tag on it.
+
+        What was `proven` need not be again; what is now is added. Raises Vanished where something that was
+        pushed is not there any more.
+        """
+        source, options, destination = self.source, self.options, self.destination
+        self.reporter.step(f"recompressing {len(source.manifest.layers)} layers with skopeo")
+        copied = self._skopeo(space, self._readable_by_skopeo())
+        destination.expect(copied.digest)
         pushed = twin.read_back(destination, copied.digest)
+        destination.expect(pushed.config.digest, *(layer.digest for layer in pushed.layers))
         try:
             known_digests = {layer.offer.layer.digest for layer in known.values()}
             verify.recompressed(source.manifest, pushed, source.config, known_digests)
@@ -234,17 +280,15 @@ class _Run:
             check_layers(self.source_client, source)
             raise
         twin.check_diff_ids(destination, pushed, source.config)
-        verdicts = self._verdicts(pushed, known)
+        verdicts = self._verdicts(pushed, {**proven, **known})
+        for (diff_id, _), after, verdict in zip(source.layers, pushed.layers, verdicts, strict=True):
+            offer = Offer(diff_id, after, destination.repository, str(source.reference))
+            proven[diff_id] = _Known(offer, verdict)
         result = twin.push(destination, source, pushed.layers, verdicts)
         self._verify_structure(destination, result)
         tag = (options.to and options.to.tag) or twin.default_tag(source.manifest)
         destination.tag(tag, Served(result.manifest.content, result.manifest.media_type))
-        if options.reuse:
-            self._move_cache_tag(result)
-        layers = self._layers(result, twin.why_full(verdicts), known, copied.seconds)
-        self._warn(layers, verdicts, known)
-        oci_twin = twin.push_oci(destination, source.manifest) if options.oci_twin else None
-        return _Done(Results(destination.repository, tag, result.digest, oci_twin), layers)
+        return _Made(result, tag, verdicts, copied.seconds)
 
     def _ask_for_two_ranges(self) -> None:
         """Raise Unsupported where the registry breaks partial pulls, before any work is done.
@@ -322,18 +366,27 @@ class _Run:
             places.append(Place(client, reference, True))
         return places
 
-    def _judge(self, offers: Iterable[Offer]) -> Iterator[tuple[Offer, Verdict | RecompressError]]:
-        """Prove layers, or without provers read their tables: how clients have to pull each, or an error."""
+    def _judge(
+        self, offers: Iterable[Offer], *, is_new: bool = False
+    ) -> Iterator[tuple[Offer, Verdict | RecompressError]]:
+        """Prove layers, or without provers read their tables: how clients have to pull each, or an error.
+
+        Those that are new were pushed by this run.
+        """
         if self.provers is None:
             for offer in offers:
                 with self.connection.client(offer.repository) as client:
+                    if is_new:
+                        client.expect(offer.layer.digest)
                     try:
-                        yield offer, judge(client, offer.layer)
+                        yield offer, retrying(self.connection.attempts, partial(judge, client, offer.layer))
                     except VerificationFailed as error:
                         yield offer, error
             return
         bounds = {diff_id: limits.most_uncompressed(layer) for diff_id, layer in self.source.layers}
-        claims = {Claim(o.repository, o.layer, o.diff_id, bounds[o.diff_id]): o for o in offers}
+        claims = {
+            Claim(o.repository, o.layer, o.diff_id, bounds[o.diff_id], is_new=is_new): o for o in offers
+        }
         for claim, outcome in self.provers.prove(claims, self.reporter).items():
             yield claims[claim], outcome
 
@@ -349,7 +402,7 @@ class _Run:
         if fresh:
             what = "verifying the content of" if self.provers else "reading the tables of"
             self.reporter.step(f"{what} {len(fresh)} layers")
-        for offer, outcome in self._judge(fresh):
+        for offer, outcome in self._judge(fresh, is_new=True):
             if isinstance(outcome, VerificationFailed):
                 # skopeo cannot make the same stream of every layer: then there is no twin, and nobody lies.
                 check_layers(self.source_client, source, offer.diff_id)

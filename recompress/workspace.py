@@ -20,6 +20,8 @@ from recompress.registry import Connection, auth_file, credentials_for
 
 _USER_POLICY = ".config/containers/policy.json"
 _SYSTEM_POLICY = Path("/etc/containers/policy.json")
+_REGISTRIES_CONF = ".config/containers/registries.conf"
+_LOOKASIDE = ".config/containers/registries.d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ def workspace(
         cert_dir.mkdir()
         for number, file in enumerate(connection.tls.ca_files):
             (cert_dir / f"{number}.crt").symlink_to(file.absolute())
+        _make_home(environment, directory)
         yield Workspace(
             directory,
             open_auth_file,
@@ -77,7 +80,7 @@ def _policy(environment: Mapping[str, str], directory: Path) -> Path:
 
     Without one skopeo copies nothing. The image is named by its digest, so there is no doubt which one it is.
     """
-    for place in (Path(environment.get("HOME") or "/") / _USER_POLICY, _SYSTEM_POLICY):
+    for place in (_home(environment) / _USER_POLICY, _SYSTEM_POLICY):
         if place.exists():
             return place
     own = directory / "policy.json"
@@ -85,10 +88,29 @@ def _policy(environment: Mapping[str, str], directory: Path) -> Path:
     return own
 
 
+def _make_home(environment: Mapping[str, str], directory: Path) -> None:
+    """Make the directory a home in which skopeo finds a registries.conf that says nothing.
+
+    A mirror, a rewrite, a block or `insecure` in the machine's own would have skopeo speak to another
+    registry than the one that is named, which is the one that everything here reads. A user's file takes the
+    place of the system's and of all in registries.conf.d (containers/image, sysregistriesv2,
+    newConfigWrapper); the option --registries-conf leaves the latter. Where signatures are kept
+    (registries.d) is the user's still: a policy can demand them.
+    """
+    (directory / _REGISTRIES_CONF).parent.mkdir(parents=True)
+    (directory / _REGISTRIES_CONF).touch()
+    (directory / _LOOKASIDE).symlink_to(_home(environment) / _LOOKASIDE)
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("HOME") or "/")
+
+
 def _environment(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
     own = {
         **environment,
         "TMPDIR": str(directory),
+        "HOME": str(directory),
         # The blob info cache lies below; one that outlives the run could make skopeo reuse what
         # nobody here has proven.
         "XDG_DATA_HOME": str(directory),

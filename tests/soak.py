@@ -2,9 +2,11 @@
 
     python3 -m tests.soak [--runs N] [--jobs N] [--seed N] [--minutes N]
 
-It runs in the tests' container (`make soak`). The same seed gives the same faults, though not the same
-moments. What is wrong: an exit code that the fault cannot explain, results without success, a tag on
-anything but a proven twin, a source that has changed, a file or a process that is left, no end at all.
+It runs in the tests' container (`make soak`), against Debian's CNCF Distribution 2.8 and, where
+hack/distribution3.sh has built it, in turns against Distribution 3. The same seed gives the same faults,
+though not the same moments. What is wrong: an exit code that the fault cannot explain, results without
+success, a tag on anything but a proven twin, a source that has changed, a file or a process that is left, no
+end at all.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 import traceback
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +31,7 @@ from tests.http_server import Answer, Request
 from tests.integration.command import Outcome
 from tests.integration.faults import BROKEN, ENDPOINTS, PASSING, is_at
 from tests.integration.proxy import Fault, Proxy, proxy_to
-from tests.integration.registries import Registry, running
+from tests.integration.registries import DISTRIBUTION_3, Registry, distribution_3, running
 from tests.integration.scene import CLEAN_NEW, CLEAN_OLD, NEW, OLD, Scene, clean_twin
 
 SIGNALS = {"SIGTERM": (15, (0, 143, -15)), "SIGINT": (2, (0, 130, -2)), "SIGKILL": (9, (0, -9))}
@@ -106,11 +109,10 @@ def plan(dice: random.Random, proxy: Proxy) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What all runs stand on."""
+    """What all runs stand on: the registries, each with the twins as they must be."""
 
-    registry: Registry
+    registries: tuple[tuple[Registry, tuple[Digest, Digest]], ...]
     directory: Path
-    twins: tuple[Digest, Digest]
     seed: int
     deadline: float
 
@@ -120,9 +122,10 @@ def one(ground: Ground, number: int) -> tuple[str, str, str]:
     if time.monotonic() > ground.deadline:
         return "no time left", "not run", ""
     dice = random.Random(f"{ground.seed}/{number}")
-    with proxy_to(ground.registry) as proxy:
+    registry, twins = ground.registries[number % len(ground.registries)]
+    with proxy_to(registry) as proxy:
         work = ground.directory / str(number)
-        scene = Scene(ground.registry, f"soak/{number}", proxy.host, work, *ground.twins).prepare()
+        scene = Scene(registry, f"soak/{number}", proxy.host, work, *twins).prepare()
         chosen = plan(dice, proxy)
         proxy.fault = chosen.fault
         process = scene.start(*chosen.options)
@@ -157,9 +160,15 @@ def main() -> int:
     began = time.monotonic()
     endings: Counter[tuple[str, str]] = Counter()
     wrongs: list[str] = []
-    with running() as registry, tempfile.TemporaryDirectory() as directory:
-        twins = clean_twin(registry, CLEAN_OLD, OLD), clean_twin(registry, CLEAN_NEW, NEW)
-        ground = Ground(registry, Path(directory), twins, options.seed, began + 60 * options.minutes)
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        registries = [stack.enter_context(running())]
+        if DISTRIBUTION_3.exists():
+            registries.append(stack.enter_context(distribution_3(directory)))
+        print(f"{len(registries)} registries", flush=True)
+        twins = ((clean_twin(r, CLEAN_OLD, OLD), clean_twin(r, CLEAN_NEW, NEW)) for r in registries)
+        grounds = tuple(zip(registries, twins, strict=True))
+        ground = Ground(grounds, directory, options.seed, began + 60 * options.minutes)
         with ThreadPoolExecutor(options.jobs) as pool:
             for done, (name, code, wrong) in enumerate(
                 pool.map(lambda number: one(ground, number), range(options.runs)), 1

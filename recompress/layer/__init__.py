@@ -9,7 +9,7 @@ from recompress.layer.judging import judge_tables
 from recompress.layer.layout import FOOTER_BYTES, LARGE_TOC_BYTES, Layout, Section, in_footer
 from recompress.layer.partial import Verdict
 from recompress.layer.proof import MAX_UNCOMPRESSED, LayerProof, prove_layer, prove_stream
-from recompress.layer.source import check_source
+from recompress.layer.source import check_source, uncompressed_digest
 
 __all__ = [
     "FOOTER_BYTES",
@@ -24,4 +24,5 @@ __all__ = [
     "judge_tables",
     "prove_layer",
     "prove_stream",
+    "uncompressed_digest",
 ]

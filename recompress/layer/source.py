@@ -142,6 +142,14 @@ class _Blob:
             )
 
 
+def uncompressed_digest(chunks: Iterable[bytes], max_uncompressed: int = MAX_UNCOMPRESSED) -> Digest:
+    """The digest of what a gzip or zstd blob, in pieces of any size, decompresses to.
+
+    Raises Unsupported for one that cannot be decompressed, or to more than `max_uncompressed` bytes.
+    """
+    return _Stream(_decompressed(chunks), max_uncompressed).digest()
+
+
 class _Stream:
     """The decompressed stream, counted and hashed. `size` is how many bytes there were so far.
 

@@ -20,7 +20,10 @@ from recompress.registry.credentials import Credentials
 from recompress.registry.transport import Bounded, registry_url
 
 _CHALLENGE_PART = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))|([\w-]+)')
-_REPOSITORY_IN_PATH = re.compile(r"^/v2/(.+?)/(?:manifests|blobs|tags|referrers)/")
+_REPOSITORY_IN_PATH = re.compile(
+    # The whole name, which may have a component `manifests` and the like, so the end of the path decides.
+    r"/v2/(.+)/(?:manifests/[^/]+|blobs/uploads/.*|blobs/[^/]+|tags/list|referrers/[^/]+)"
+)
 _TOKEN = re.compile(r"[!-~]+")
 _MAX_TOKEN_BYTES = 1024 * 1024
 _PORTS = {"http": 80, "https": 443}
@@ -83,7 +86,10 @@ class RegistryAuth(httpx.Auth):
                 continue
             self._keep(scopes, token)
             request.headers["Authorization"] = token.authorization
-            yield request
+            response = yield request
+            if response.status_code == httpx.codes.UNAUTHORIZED:
+                # A second try is to have another one.
+                self._forget(scopes)
             return
 
     def _basic(self) -> str:
@@ -98,6 +104,10 @@ class RegistryAuth(httpx.Auth):
     def _keep(self, scopes: tuple[str, ...], token: _Token) -> None:
         with self._lock:
             self._tokens[scopes] = token
+
+    def _forget(self, scopes: tuple[str, ...]) -> None:
+        with self._lock:
+            self._tokens.pop(scopes, None)
 
     def _token_request(
         self, challenge: dict[str, str], scopes: tuple[str, ...], is_more: bool
@@ -125,7 +135,7 @@ class RegistryAuth(httpx.Auth):
 
 def scopes_for(request: httpx.Request) -> tuple[str, ...]:
     """The scopes that a request needs: pull, or pull and push, and pull of a mount's origin."""
-    path = _REPOSITORY_IN_PATH.match(request.url.path)
+    path = _REPOSITORY_IN_PATH.fullmatch(request.url.path)
     if not path:
         return ()
     actions = "pull" if request.method in ("GET", "HEAD") else "pull,push"

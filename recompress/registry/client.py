@@ -22,8 +22,10 @@ import httpx
 from recompress.errors import (
     NotFound,
     RecompressError,
+    Refused,
     Unavailable,
     Unsupported,
+    Vanished,
     VerificationFailed,
 )
 from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
@@ -122,6 +124,7 @@ class RepositoryClient:
             self._host, tls, RegistryAuth(found, self._host, ("https",) if tls.verify else ("https", "http"))
         )
         self._base: str | None = None
+        self._expected: set[Digest] = set()
 
     def __enter__(self) -> RepositoryClient:
         return self
@@ -129,13 +132,19 @@ class RepositoryClient:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
+    def expect(self, *digests: Digest) -> None:
+        """Say that the repository has these, for they were pushed or read before: a 404 is tried again.
+
+        If it lasts it is Vanished. What is pushed by this client is expected anyway.
+        """
+        self._expected.update(digests)
+
     # Manifests
 
     @_retried
     def manifest(self, selector: str | Digest) -> Served:
         """Read a manifest by digest (its bytes are hashed and compared) or by tag."""
-        with self._send("GET", f"manifests/{selector}", headers={"Accept": _ACCEPT}) as response:
-            return self._served(response, selector)
+        return self._manifest(selector)
 
     @_retried
     def find_manifest(self, selector: str | Digest) -> Served | None:
@@ -152,13 +161,17 @@ class RepositoryClient:
         return self._find_manifest(selector) is not None
 
     def tag(self, tag: str, served: Served) -> None:
-        """Put a tag on a manifest. Where tags are immutable, it may be there already.
+        """Put a tag on a manifest, where it is not there already: many registries have tags that stay.
 
-        That is seen by reading it when pushing failed: two operations, each with its own tries.
+        It is looked for first, once, and again after a failure, for another run may have put it there: that
+        and the pushing are two operations, each with its own tries.
         """
+        with suppress(RecompressError):
+            if self._manifest(tag).content == served.content:
+                return
         try:
             self.put_manifest(tag, served)
-        except Unavailable as error:
+        except (Refused, NotFound, Unavailable) as error:
             try:
                 is_there = self.manifest(tag).content == served.content
             except RecompressError:
@@ -171,7 +184,7 @@ class RepositoryClient:
         """Push a manifest under a digest or a tag."""
         headers = {"Content-Type": served.content_type}
         with self._send("PUT", f"manifests/{selector}", content=served.content, headers=headers):
-            pass
+            self.expect(Digest.of(served.content))
 
     # Tags
 
@@ -292,7 +305,7 @@ class RepositoryClient:
             return
         target = self._begin_upload().copy_merge_params({"digest": str(digest)})
         with self._upload("PUT", target, content):
-            pass
+            self.expect(digest)
 
     @_retried
     def check_push(self) -> None:
@@ -306,14 +319,23 @@ class RepositoryClient:
         """Send a byte as skopeo sends layers, and give the upload up.
 
         Not tried again: that it fails once tells how the registry is. Raises Unavailable, which is temporary,
-        if it forgets the upload.
+        if it forgets the upload. That it does not take a single byte tells nothing: some want larger pieces.
         """
         location = self._begin_upload()
-        with self._upload("PATCH", location, b"\0") as response:
-            location = response.url.join(response.headers.get("Location", str(location)))
+        try:
+            with self._upload("PATCH", location, b"\0") as response:
+                location = response.url.join(response.headers.get("Location", str(location)))
+        except RecompressError as error:
+            if isinstance(error, Refused) or error.temporary:
+                raise
+            log.debug("the registry does not take an upload of a byte: %s", error)
         self._give_up_upload(location)
 
     # Requests
+
+    def _manifest(self, selector: str | Digest) -> Served:
+        with self._send("GET", f"manifests/{selector}", headers={"Accept": _ACCEPT}) as response:
+            return self._served(response, selector)
 
     def _find_manifest(self, selector: str | Digest) -> Served | None:
         url = httpx.URL(self._url(f"manifests/{selector}"))
@@ -342,7 +364,7 @@ class RepositoryClient:
         headers = {"Range": f"bytes={first},{second}"}
         with self._exchange("GET", f"blobs/{digest}", headers=headers) as response:
             if response.status_code in (401, 404) or is_temporary(response.status_code):
-                raise answer_error("GET", response, self.repository)
+                raise self._error("GET", response)
             return read_answer(response, first, second)
 
     def _expect_blob(self, digest: Digest, last: int) -> None:
@@ -355,7 +377,16 @@ class RepositoryClient:
                 raise VerificationFailed(f"the blob {digest} is shorter than its descriptor says")
 
     def _stat_blob(self, digest: Digest) -> None:
-        with self._send("HEAD", f"blobs/{digest}"):
+        with self._exchange("HEAD", f"blobs/{digest}") as response:
+            status = response.status_code
+            if status < 400:
+                return
+            is_redirected = any(earlier.has_redirect_location for earlier in response.history)
+            if (status == 404 or is_temporary(status)) and not is_redirected:
+                raise self._error("HEAD", response)
+        # HEAD is only a cheap question. A storage may have a URL that is signed for GET alone, and what an
+        # error means, as a rate limit, can stand in its body.
+        with self._send("GET", f"blobs/{digest}"):
             pass
 
     def _begin_upload(self) -> httpx.URL:
@@ -383,7 +414,7 @@ class RepositoryClient:
     ) -> Iterator[httpx.Response]:
         with self._exchange(method, path, content, headers) as response:
             if response.status_code >= 400:
-                raise answer_error(method, response, self.repository)
+                raise self._error(method, response)
             yield response
 
     @contextmanager
@@ -407,6 +438,16 @@ class RepositoryClient:
             raise transport_error(error) from None
         except httpx.HTTPError as error:
             raise transport_error(error) from error
+
+    def _error(self, method: str, response: httpx.Response) -> RecompressError:
+        error = answer_error(method, response, self.repository)
+        # What a redirect leads to can have another name. Challenges are in the history, too.
+        asked = (response.history[0] if response.history else response).url.path
+        if type(error) is NotFound and any(asked.endswith(f"/{digest}") for digest in self._expected):
+            return Vanished(
+                f"{error}, though it was there before: registries collect what has no tag", temporary=True
+            )
+        return error
 
     def _url(self, path: str) -> str:
         return f"{self._base_url()}/v2/{self.repository.path}/{path}"

@@ -17,7 +17,7 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -27,7 +27,15 @@ import httpx
 import tenacity
 
 from recompress import __version__
-from recompress.errors import NotFound, RecompressError, Refused, Unavailable, UsageError, VerificationFailed
+from recompress.errors import (
+    NotFound,
+    RecompressError,
+    Refused,
+    Unavailable,
+    UsageError,
+    Vanished,
+    VerificationFailed,
+)
 from recompress.reference import Repository
 
 log = logging.getLogger(__name__)
@@ -39,6 +47,9 @@ _LONGEST_BACKOFF_SECONDS = 30.0
 _LONGEST_RETRY_AFTER_SECONDS = 600.0
 _TEMPORARY = frozenset({408, 425, 429})
 _NEVER_IMPLEMENTED = frozenset({501, 505})
+_RATE_LIMIT = re.compile(rb"rate[ _-]?limit|rate exceeded|too[ _-]?many[ _-]?requests|throttl", re.IGNORECASE)
+_NAME_UNKNOWN = "NAME_UNKNOWN"
+_MEMBER_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN")
 _DIGEST_INVALID = "DIGEST_INVALID"
 """Digests are made of the bytes here, so the bytes were damaged on the way, or the registry read a link
 to a layer that another client was writing at that moment (CNCF Distribution, filesystem driver)."""
@@ -215,14 +226,14 @@ def _trust(context: ssl.SSLContext, file: Path) -> None:
 def retrying(attempts: int, operation: Callable[[], T]) -> T:
     """Call `operation`, and again after temporary failures, `attempts` times in all.
 
-    Waits between tries: exponential, with jitter, Retry-After obeyed. An Unavailable that leaves here
+    Waits between tries: exponential, with jitter, Retry-After obeyed. An error that leaves here
     is not temporary any more, so that a caller that retries as well does not begin all the tries anew.
     """
     backoff = tenacity.wait_random_exponential(multiplier=0.5, max=_LONGEST_BACKOFF_SECONDS)
 
     def wait(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after if isinstance(error, Unavailable) else None
+        asked = error.retry_after if isinstance(error, RecompressError) else None
         return max(backoff(state), min(asked or 0.0, _LONGEST_RETRY_AFTER_SECONDS))
 
     def say(state: tenacity.RetryCallState) -> None:
@@ -233,15 +244,26 @@ def retrying(attempts: int, operation: Callable[[], T]) -> T:
     tries = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(attempts),
         wait=wait,
-        retry=tenacity.retry_if_exception(lambda e: isinstance(e, Unavailable) and e.temporary),
+        retry=_is_worth_another,
         before_sleep=say,
         reraise=True,
     )
     try:
         return tries(operation)
-    except Unavailable as error:
+    except RecompressError as error:
         error.temporary = False
+        if isinstance(error, Refused):
+            error.once_more = False
         raise
+
+
+def _is_worth_another(state: tenacity.RetryCallState) -> bool:
+    match state.outcome.exception() if state.outcome else None:
+        case Refused(once_more=True):
+            return state.attempt_number == 1
+        case RecompressError(temporary=is_temporary):
+            return is_temporary
+    return False
 
 
 def redacted(url: httpx.URL) -> str:
@@ -257,11 +279,32 @@ def is_temporary(status: int) -> bool:
 def answer_error(method: str, response: httpx.Response, repository: Repository) -> RecompressError:
     """What an answer with an error status means."""
     status = response.status_code
-    message = _registry_message(response)
+    body = _error_body(response)
+    message = _registry_message(body)
     request = f"{method} {redacted(response.url)}: {status} {message}".rstrip()
-    if status in (401, 403):
+    is_rate_limit = status == 403 and _speaks_of_a_rate_limit(response, body)
+    if status in (401, 403) and not is_rate_limit:
         return Refused(
-            f"the registry refused access to {repository}: check the credentials for it ({request})"
+            f"the registry refused access to {repository}: check the credentials for it ({request})",
+            # Some do so for a moment, to a token that they gave, while they make a new repository.
+            once_more=status == 401
+            and response.request.headers.get("Authorization", "").startswith("Bearer "),
+        )
+    if status == 412 and method in ("GET", "HEAD"):
+        # Harbor, until an image has been scanned: PROJECTPOLICYVIOLATION.
+        return Refused(
+            f"a policy of the registry keeps an image in {repository} from being pulled: where it wants a "
+            "scan first, wait for the scan and raise --attempts, or except this account or this project from "
+            f"the policy ({request})",
+            temporary=True,
+            retry_after=_retry_after(response),
+        )
+    if _lacks_a_member(method, status, response.url, message):
+        # The clients here push no manifest whose members they have not pushed or read before.
+        return Vanished(
+            f"the registry does not take a manifest for {repository}, for something that is named in it is "
+            f"missing there ({request})",
+            temporary=True,
         )
     if status == 404:
         return NotFound(f"the registry does not have what was asked for ({request})")
@@ -269,22 +312,56 @@ def answer_error(method: str, response: httpx.Response, repository: Repository) 
         return VerificationFailed(f"a blob is shorter than its descriptor says ({request})")
     return Unavailable(
         f"the registry failed ({request})",
-        temporary=is_temporary(status) or message.startswith(_DIGEST_INVALID),
+        temporary=is_temporary(status) or is_rate_limit or message.startswith(_DIGEST_INVALID),
         retry_after=_retry_after(response),
     )
 
 
-def _registry_message(response: httpx.Response) -> str:
-    """The code and message of the specification's error body, where there is one."""
+def _lacks_a_member(method: str, status: int, url: httpx.URL, message: str) -> bool:
+    """Whether a manifest is not taken because the registry does not have all that it names.
+
+    The specification has 404 for a blob; CNCF Distribution has 400 with MANIFEST_BLOB_UNKNOWN.
+    """
+    if method != "PUT" or "/manifests/" not in url.path or message.startswith(_NAME_UNKNOWN):
+        return False
+    return status == 404 or message.startswith(_MEMBER_UNKNOWN)
+
+
+def _has_token(request: httpx.Request) -> bool:
+    authorization: str = request.headers.get("Authorization", "")
+    return authorization.startswith("Bearer ")
+
+
+def _error_body(response: httpx.Response) -> bytes:
     body = bytearray()
-    try:
+    with suppress(httpx.HTTPError):
         for chunk in response.iter_raw(4096):
             body += chunk
             if len(body) >= MAX_ERROR_BYTES:
                 break
+    return bytes(body)
+
+
+def _speaks_of_a_rate_limit(response: httpx.Response, body: bytes) -> bool:
+    """Whether a 403 is in place of a 429.
+
+    GitHub answers so, with Retry-After, with X-RateLimit-Remaining: 0, or in words alone (docs.github.com,
+    "Rate limits for the REST API"), and so do proxies and firewalls.
+    """
+    left = (response.headers.get(name, "") for name in ("X-RateLimit-Remaining", "RateLimit-Remaining"))
+    return (
+        "Retry-After" in response.headers
+        or any(value.partition(";")[0].strip() == "0" for value in left)
+        or _RATE_LIMIT.search(body) is not None
+    )
+
+
+def _registry_message(body: bytes) -> str:
+    """The code and message of the specification's error body, where there is one."""
+    try:
         first = json.loads(body)["errors"][0]
         text = f"{first.get('code', '')} {first.get('message', '')}"
-    except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
     return re.sub(r"[^ -~]+", " ", text)[:300].strip()
 

@@ -282,7 +282,9 @@ def _whiteout(dice: random.Random, entries: Sequence[Entry]) -> list[Entry]:
     """A whiteout of an entry, of what is below it, or of nothing; then, perhaps, a link to one of these."""
     entry = dice.choice(entries)
     below = entry.name.rstrip(b"/") + b"/"
-    name = dice.choice((_deleted(entry.name), below + b".wh.a", b".wh.gone", b".wh.", b".wh..", b".wh..."))
+    name = dice.choice(
+        (_deleted(entry.name), below + b".wh.a", *[b".wh.gone"] * 4, b".wh.", b".wh..", b".wh...")
+    )
     content = dice.choice((b"", b"content"))
     kind = dice.choice((*["reg"] * 9, *TYPES))
     whiteout = Entry(kind, name, entry.name, 0, content=content if kind == "reg" else b"")

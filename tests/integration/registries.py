@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from recompress.reference import Digest
 from tests.images import HandmadeImage
 
 IMAGE = "recompress-registry"
+DISTRIBUTION_3 = Path(__file__).parents[2] / "build/distribution3/registry"
 USER, PASSWORD = "builder", "correct-horse-battery-staple"
 SECRETS: set[str] = set()
 """Every secret of every test so far, which no output of any later run may show."""
@@ -159,6 +161,52 @@ def running(
         )
         _wait_until_it_answers(registry)
         yield registry
+
+
+@contextmanager
+def distribution_3(directory: Path) -> Iterator[Registry]:
+    """CNCF Distribution 3, which hack/distribution3.sh has built, with its storage in a directory."""
+    own = directory / "distribution3"
+    own.mkdir()
+    configuration = own / "config.yml"
+    # JSON is YAML.
+    configuration.write_text(
+        json.dumps(
+            {
+                "version": 0.1,
+                "storage": {
+                    "filesystem": {"rootdirectory": str(own / "storage")},
+                    "delete": {"enabled": True},
+                },
+                "http": {"addr": "127.0.0.1:0"},
+            }
+        )
+    )
+    log = own / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [DISTRIBUTION_3, "serve", configuration],
+            stdout=output,
+            stderr=output,
+            env={"OTEL_TRACES_EXPORTER": "none"},
+        )
+        try:
+            host = _listening(log)
+            registry = Registry(host, host)
+            _wait_until_it_answers(registry)
+            yield registry
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _listening(log: Path) -> str:
+    """The address that a registry says, in its log, it listens on."""
+    deadline = time.monotonic() + 60
+    while not (found := re.search(r"listening on (127\.0\.0\.1:[0-9]+)", log.read_text())):
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    return found[1]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -287,3 +288,37 @@ def test_a_skopeo_that_fails_once_is_run_again(
     outcome = run(push(IMAGE), **path_with(tmp_path / "bin", script)).succeeded()
     assert_twin(registry, repository, IMAGE.digest, outcome.results)
     assert json.loads(outcome.out)["twin_digest"] == outcome.results["IMAGE_DIGEST"]
+
+
+# What was sent before a failure
+
+
+MANY = images.gzip_image(*({str(n): random.Random(n).randbytes(20_000)} for n in range(10)))
+
+
+def sent(proxy: Proxy) -> int:
+    """How many bytes of layers were sent."""
+    return sum(len(r.body) for r in proxy.server.requests if "/blobs/uploads/" in r.target)
+
+
+@pytest.mark.parametrize(("method", "option"), [("PUT", "--no-reuse"), ("PATCH", "--level=3")])
+def test_what_skopeo_sent_before_a_late_failure_is_not_sent_again(
+    run: Run, registry: Registry, proxy: Proxy, repository: str, push: Push, method: str, option: str
+) -> None:
+    image = f"{proxy.host}/{repository}@{push(MANY).partition('@')[2]}"
+    failed: list[Request] = []
+
+    def fault(request: Request) -> Answer | None:
+        is_skopeos = request.headers.get("user-agent", "").startswith("skopeo/")
+        is_late = sent(proxy) > 0.85 * 10 * 20_000
+        if failed or not (is_skopeos and is_late and request.method == method):
+            return None
+        failed.append(request)
+        return Answer(502)
+
+    proxy.fault = fault
+    outcome = run(image, "--jobs=1", option).succeeded()
+    assert failed
+    by_the_door = {name: text.replace(proxy.host, registry.host) for name, text in outcome.results.items()}
+    twin = assert_twin(registry, repository, MANY.digest, by_the_door)
+    assert sent(proxy) <= 1.3 * sum(layer["size"] for layer in twin["layers"])

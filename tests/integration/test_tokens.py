@@ -82,6 +82,11 @@ def test_with_a_password_the_twin_is_made(
     assert_twin(registry, repository, IMAGE.digest, by_the_open_door)
 
 
+@pytest.mark.parametrize("repository", ["tests/blobs/manifests/x", "tests/tags"])
+def test_a_repository_may_be_called_as_an_endpoint_is(run: Run, repository: str) -> None:
+    run({"": basic(WRITER)}).succeeded()
+
+
 def test_with_an_identity_token_the_twin_is_made_and_no_password_is_asked_for(
     run: Run, tokens: TokenServer
 ) -> None:

@@ -16,6 +16,7 @@ GZIP = images.gzip_image({"a": b"a"}, architecture="arm")
 ZSTD = images.manifest(GZIP.config, [images.descriptor(MediaType.OCI_LAYER_ZSTD, b"zstd")])
 BY_MANIFEST = images.manifest(b"{}", artifactType="application/spdx+json")
 BY_CONFIG = images.manifest(b"{}", config_type="application/vnd.cncf.helm.config.v1+json")
+INDEX = images.index([], artifactType="application/spdx+json")
 SOCI = {"artifactType": "application/vnd.amazon.soci.index.v2+json"}
 V6 = {"platform": {"os": "linux", "architecture": "arm", "variant": "v6"}}
 
@@ -24,7 +25,7 @@ V6 = {"platform": {"os": "linux", "architecture": "arm", "variant": "v6"}}
 def reference(registry: FakeRegistry) -> Reference:
     """An index of a gzip image and its twin, with artifacts before, between and behind them."""
     registry.add(GZIP)
-    for manifest in (ZSTD, BY_MANIFEST, BY_CONFIG):
+    for manifest in (ZSTD, BY_MANIFEST, BY_CONFIG, INDEX):
         registry.add_manifest(manifest)
     entries = [
         images.descriptor(MediaType.OCI_MANIFEST, b"never read", **V6, **SOCI),
@@ -33,6 +34,7 @@ def reference(registry: FakeRegistry) -> Reference:
         images.descriptor(MediaType.OCI_MANIFEST, ZSTD, **V6),
         images.descriptor(MediaType.OCI_MANIFEST, BY_CONFIG, **V6),
         images.descriptor("application/vnd.example", b"never read", **V6),
+        images.descriptor(MediaType.OCI_INDEX, INDEX, **V6),
     ]
     return registry.reference(registry.add_manifest(images.index(entries)))
 
@@ -52,4 +54,4 @@ def test_what_an_entry_is_that_says_to_be_an_artifact_is_shown(
     client: RepositoryClient, reference: Reference
 ) -> None:
     notes = [image.note for image in inspect(client, reference).images]
-    assert notes == ["artifact", "", "not an image", "", "", "artifact"]
+    assert notes == ["artifact", "", "not an image", "", "not an image", "artifact", "not an image"]

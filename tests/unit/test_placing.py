@@ -107,7 +107,7 @@ def test_a_registry_that_refuses_what_is_not_there_is_no_obstacle_and_one_that_f
 
 def test_without_a_tag_nothing_is_asked(client: RepositoryClient, registry: Answering) -> None:
     check_tag(client, Reference(registry.repository), image(GZIP, registry), may_be_source=False)
-    assert existing_tag(client, registry.reference(GZIP.digest)) is None
+    assert existing_tag(client, registry.reference(GZIP.digest), GZIP.digest) is None
     assert registry.server.requests == []
 
 
@@ -115,12 +115,18 @@ def test_a_tag_that_is_there_is_named_and_no_other(
     client: RepositoryClient, registry: Answering, caplog: pytest.LogCaptureFixture
 ) -> None:
     named = Reference(registry.repository, "1.0", GZIP.digest)
-    assert existing_tag(client, named) is None
+    assert existing_tag(client, named, GZIP.digest) is None
     assert caplog.messages == [f"the results name no tag: there is no {registry.repository}:1.0"]
     registry.add_manifest(GZIP.manifest, selector="1.0")
-    assert existing_tag(client, named) == "1.0"
+    assert existing_tag(client, named, GZIP.digest) == "1.0"
+    within = Reference(registry.repository, "1.0", Digest.of(b"an index that has it"))
+    assert existing_tag(client, within, GZIP.digest) == "1.0"
+    caplog.clear()
+    registry.add_manifest(OTHER.manifest, selector="1.0")
+    assert existing_tag(client, named, GZIP.digest) is None
+    assert caplog.messages == [f"the results name no tag: {registry.repository}:1.0 is another image"]
     registry.answer = error_answer(403, "DENIED", "not this one")
-    assert existing_tag(client, named) == "1.0"
+    assert existing_tag(client, named, GZIP.digest) == "1.0"
 
 
 def test_the_oci_form_of_an_oci_manifest_is_itself(registry: Answering) -> None:

@@ -421,3 +421,40 @@ def test_neither_password_nor_token_is_in_a_log_or_an_error(
 )
 def test_a_request_needs_no_more_than_it_does(method: str, target: str, scopes: tuple[str, ...]) -> None:
     assert scopes_for(httpx.Request(method, f"https://quay.io{target}")) == scopes
+
+
+@pytest.mark.parametrize("component", ["manifests", "blobs", "tags", "referrers", "uploads", "list"])
+@pytest.mark.parametrize(
+    "rest", ["manifests/1", "manifests/sha256:12", "blobs/sha256:12", "blobs/uploads/", "blobs/uploads/a",
+             "blobs/uploads/a/b", "tags/list", "referrers/sha256:12"],
+)  # fmt: skip
+def test_the_scope_is_that_of_the_whole_name_whatever_is_in_it(component: str, rest: str) -> None:
+    for name in (f"a/{component}", f"a/{component}/b", component, f"blobs/{component}/a"):
+        request = httpx.Request("GET", f"https://quay.io/v2/{name}/{rest}")
+        assert scopes_for(request) == (f"repository:{name}:pull",)
+
+
+def test_a_token_that_is_refused_once_is_taken_for_another_and_not_for_a_third(
+    server: HttpServer, tokens: TokenRegistry, connect: Connect, waits: list[float]
+) -> None:
+    # Registries do so for a moment while they make a new repository.
+    client = connect(server, ME, attempts=5)
+    tokens.refused_tokens = {"Bearer t1"}
+    client.manifest("1")
+    assert tokens.given == 2
+    assert len(waits) == 1
+    tokens.refused_tokens = {f"Bearer t{number}" for number in range(10)}
+    with pytest.raises(Refused):
+        client.manifest("1")
+    # The one that was kept, and one for each try.
+    assert tokens.given == 4
+    assert len(waits) == 2
+
+
+def test_a_password_that_is_refused_is_not_tried_again(connect: Connect, waits: list[float]) -> None:
+    challenge = Answer(401, headers={"WWW-Authenticate": "Basic realm=x"})
+    with serving(lambda _: challenge) as server:
+        with pytest.raises(Refused):
+            connect(server, ME, attempts=5).manifest("1")
+        assert len(server.asked("GET", "/manifests/")) == 2
+    assert waits == []

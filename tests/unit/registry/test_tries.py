@@ -8,9 +8,10 @@ from email.utils import formatdate
 
 import pytest
 
-from recompress.errors import Unavailable
+from recompress.errors import NotFound, Refused, Unavailable, Vanished
+from recompress.manifest import Descriptor, MediaType
 from recompress.reference import Digest, Repository
-from recompress.registry.client import RepositoryClient
+from recompress.registry.client import RepositoryClient, Served
 from recompress.registry.credentials import Credentials
 from recompress.registry.transport import Tls, retrying
 from tests.fake_registry import error_answer
@@ -25,6 +26,103 @@ def test_a_temporary_failure_is_tried_again_until_it_is_over(status: int, waits:
         assert client.manifest(TAG).content == MANIFEST
         assert len(server.asked("GET", "/manifests/")) == 3
     assert len(waits) == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error_answer(403, "DENIED", "no", **{"Retry-After": "0"}),
+        error_answer(403, "DENIED", "no", **{"X-RateLimit-Remaining": "0"}),
+        error_answer(403, "DENIED", "no", **{"RateLimit-Remaining": "0;w=21600"}),
+        error_answer(403, "TOOMANYREQUESTS", "no"),
+        error_answer(403, "DENIED", "Rate exceeded"),
+        Answer(403, b'{"message": "You have exceeded a secondary rate limit."}'),
+        Answer(403, b"<h1>Too many requests</h1>"),
+    ],
+)
+def test_a_403_that_is_a_rate_limit_is_tried_again_as_429_is(answer: Answer, waits: list[float]) -> None:
+    with answering(in_turn(answer, answer, OK)) as (client, _):
+        assert client.manifest(TAG).content == MANIFEST
+    assert len(waits) == 2
+    with answering(lambda _: answer) as (client, server):
+        with pytest.raises(Unavailable, match="403"):
+            client.manifest(TAG)
+        assert len(server.asked("GET", "/manifests/")) == 3
+
+
+def test_what_may_not_be_pulled_before_it_is_scanned_is_tried_again(waits: list[float]) -> None:
+    answer = error_answer(412, "PROJECTPOLICYVIOLATION", "current image without vulnerability scanning")
+    with answering(in_turn(answer, answer, OK)) as (client, _):
+        assert client.manifest(TAG).content == MANIFEST
+    assert len(waits) == 2
+    with answering(lambda _: answer) as (client, server):
+        with pytest.raises(Refused, match=r"wait for the scan .*PROJECTPOLICYVIOLATION"):
+            client.manifest(TAG)
+        assert len(server.asked("GET", "/manifests/")) == 3
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-RateLimit-Remaining": "10"}, {"RateLimit-Remaining": "100;w=1"}])
+def test_another_403_is_a_refusal(headers: dict[str, str], waits: list[float]) -> None:
+    with answering(lambda _: error_answer(403, "DENIED", "no", **headers)) as (client, _):
+        with pytest.raises(Refused):
+            client.manifest(TAG)
+    assert waits == []
+
+
+GONE = error_answer(404, "MANIFEST_UNKNOWN", "manifest unknown")
+
+
+@pytest.mark.parametrize("what", ["manifests", "blobs"])
+def test_what_is_there_for_sure_is_asked_for_again_where_it_is_404(what: str, waits: list[float]) -> None:
+    digest = Digest.of(MANIFEST)
+    config = Descriptor(MediaType.OCI_CONFIG, digest, len(MANIFEST))
+    with answering(in_turn(GONE, GONE, OK, GONE)) as (client, _):
+        client.expect(digest)
+        found = client.manifest(digest).content if what == "manifests" else client.config(config)
+        assert found == MANIFEST
+        assert len(waits) == 2
+        with pytest.raises(Vanished, match="though it was there before"):
+            client.config(config)
+        with pytest.raises(NotFound) as raised:
+            client.stat_blob(Digest.of(BLOB))
+    assert raised.type is NotFound
+
+
+def test_what_this_client_has_pushed_is_there_for_sure(waits: list[float]) -> None:
+    reads = in_turn(GONE, OK)
+    with answering(lambda r: reads(r) if r.method == "GET" else Answer(201)) as (client, _):
+        client.put_manifest(TAG, Served(MANIFEST, MediaType.OCI_MANIFEST))
+        assert client.manifest(Digest.of(MANIFEST)).content == MANIFEST
+    assert len(waits) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error_answer(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry"),
+        error_answer(404, "BLOB_UNKNOWN", "blob unknown to registry"),
+        error_answer(404, "MANIFEST_UNKNOWN", "manifest unknown"),
+        Answer(404),
+    ],
+)
+def test_a_manifest_that_is_not_taken_for_want_of_a_member_is_pushed_again(
+    answer: Answer, waits: list[float]
+) -> None:
+    served = Served(MANIFEST, MediaType.OCI_MANIFEST)
+    with answering(in_turn(answer, Answer(201))) as (client, _):
+        client.put_manifest(TAG, served)
+    assert len(waits) == 1
+    with answering(lambda _: answer) as (client, server):
+        with pytest.raises(Vanished, match="something that is named in it is missing there"):
+            client.put_manifest(TAG, served)
+        assert len(server.asked("PUT")) == 3
+
+
+def test_a_repository_that_has_to_be_made_first_is_told_at_once(waits: list[float]) -> None:
+    with answering(lambda _: error_answer(404, "NAME_UNKNOWN", "no such repository")) as (client, _):
+        with pytest.raises(NotFound, match="NAME_UNKNOWN"):
+            client.put_manifest(TAG, Served(MANIFEST, MediaType.OCI_MANIFEST))
+    assert waits == []
 
 
 def test_a_connection_that_breaks_in_the_middle_is_tried_again(waits: list[float]) -> None:
