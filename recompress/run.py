@@ -280,10 +280,7 @@ class _Run:
             check_layers(self.source_client, source)
             raise
         twin.check_diff_ids(destination, pushed, source.config)
-        verdicts = self._verdicts(pushed, {**proven, **known})
-        for (diff_id, _), after, verdict in zip(source.layers, pushed.layers, verdicts, strict=True):
-            offer = Offer(diff_id, after, destination.repository, str(source.reference))
-            proven[diff_id] = _Known(offer, verdict)
+        verdicts = self._verdicts(pushed, known, proven)
         result = twin.push(destination, source, pushed.layers, verdicts)
         self._verify_structure(destination, result)
         tag = (options.to and options.to.tag) or twin.default_tag(source.manifest)
@@ -390,15 +387,21 @@ class _Run:
         for claim, outcome in self.provers.prove(claims, self.reporter).items():
             yield claims[claim], outcome
 
-    def _verdicts(self, pushed: Manifest, known: Mapping[Digest, _Known]) -> list[Verdict]:
-        """Prove what skopeo pushed, but for what was proven before: how clients have to pull each layer."""
+    def _verdicts(
+        self, pushed: Manifest, known: Mapping[Digest, _Known], proven: dict[Digest, _Known]
+    ) -> list[Verdict]:
+        """Prove what skopeo pushed, but for what was proven before: how clients have to pull each layer.
+
+        What is proven now is added, also where this ends for a layer that cannot be read.
+        """
         repository, source = self.destination.repository, self.source
-        verdicts = {layer.offer.layer.digest: layer.verdict for layer in known.values()}
+        before = {**proven, **known}
         fresh = [
             Offer(diff_id, after, repository, str(source.reference))
             for (diff_id, _), after in zip(source.layers, pushed.layers, strict=True)
-            if not _is_known(known.get(diff_id), after)
+            if not _is_known(before.get(diff_id), after)
         ]
+        unreadable: RecompressError | None = None
         if fresh:
             what = "verifying the content of" if self.provers else "reading the tables of"
             self.reporter.step(f"{what} {len(fresh)} layers")
@@ -406,9 +409,14 @@ class _Run:
             if isinstance(outcome, VerificationFailed):
                 # skopeo cannot make the same stream of every layer: then there is no twin, and nobody lies.
                 check_layers(self.source_client, source, offer.diff_id)
-            if isinstance(outcome, RecompressError):
                 raise outcome
-            verdicts[offer.layer.digest] = outcome
+            if isinstance(outcome, RecompressError):
+                unreadable = unreadable or outcome
+            else:
+                proven[offer.diff_id] = _Known(offer, outcome)
+        if unreadable:
+            raise unreadable
+        verdicts = {layer.offer.layer.digest: layer.verdict for layer in (*proven.values(), *known.values())}
         return [verdicts[layer.digest] for layer in pushed.layers]
 
     def _move_cache_tag(self, result: Image) -> None:

@@ -71,6 +71,28 @@ def test_a_twin_that_is_collected_every_time_is_told_and_has_no_tag(
     assert registry.tags(repository) == []
 
 
+def test_what_was_proven_is_not_proven_again_where_another_layer_was_collected_meanwhile(
+    run: Run, proxy: Proxy, registry: Registry, repository: str, image: str
+) -> None:
+    collector = Collector(registry, repository, 0)
+
+    def fault(request: Request) -> Answer | None:
+        # Its manifest is read back when skopeo has ended, before the proof.
+        if request.method == "GET" and "/manifests/sha256:" in request.target and collector.pushed:
+            with registry.client() as client:
+                client.delete(f"{repository}/blobs/{collector.pushed[1]}").raise_for_status()
+            proxy.fault = lambda _: None
+        return collector(request)
+
+    proxy.fault = fault
+    outcome = run(image, PATIENT).succeeded()
+    assert "the twin is made once more" in outcome.err
+    steps = [line for line in outcome.err.splitlines() if "verifying the content of" in line]
+    assert ["2 layers" in steps[0], "1 layers" in steps[1], len(steps)] == [True, True, 2]
+    results = {name: text.replace(proxy.host, registry.host) for name, text in outcome.results.items()}
+    assert_twin(registry, repository, IMAGE.digest, results)
+
+
 def test_an_index_with_a_member_that_is_not_there_says_which(
     registry: Registry, repository: str, push: Push
 ) -> None:
