@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from recompress import blobcache, limits, plan, skopeo
 from recompress.errors import RecompressError, Unsupported, VerificationFailed, about
@@ -63,7 +64,7 @@ class Copy:
                     self.reporter.step("reading the source's layers, for what skopeo may have failed on")
                     check_layers(self.source_client, self.source)
                     is_checked = True
-                if not self.is_exact and self._offer_what_was_pushed(space):
+                if not self.is_exact and self._offer_what_was_pushed(space, attempts):
                     # It got further than before, so the next failure is another one, whatever its words.
                     failed.clear()
                 elif error.words in failed:
@@ -75,7 +76,7 @@ class Copy:
 
         return retrying(attempts, attempt)
 
-    def _offer_what_was_pushed(self, space: Workspace) -> bool:
+    def _offer_what_was_pushed(self, space: Workspace, attempts: int) -> bool:
         """Tell skopeo which layers it pushed before it failed, or it would compress and send them again.
 
         What they hold is found by reading them back. They are proven after the copy, as all others are.
@@ -89,15 +90,27 @@ class Copy:
                 self.reporter.step(f"reading back {len(layers)} layers that skopeo pushed before it failed")
             offers = {}
             for layer in layers:
-                with self.destination.blob(layer.digest) as chunks:
-                    diff_id = uncompressed_digest(chunks)
+                # What was just pushed is not everywhere at once.
+                self.destination.expect(layer.digest)
+                try:
+                    diff_id = retrying(attempts, partial(self._diff_id, layer.digest))
+                except RecompressError as error:
+                    log.debug("skopeo does this layer again: %s", error)
+                    continue
                 if diff_id in source.config.diff_ids:
                     offers[diff_id] = Offer(diff_id, layer, repository, str(source.reference))
             blobcache.fill(database, ((b.digest, offers[d]) for d, b in source.layers if d in offers))
-        except RecompressError as error:
+        except blobcache.UnknownCache as error:
             log.debug("skopeo does all layers again: %s", error)
             return False
         return bool(offers)
+
+    def _diff_id(self, pushed: Digest) -> Digest:
+        """What a layer that skopeo pushed decompresses to. Raises Unsupported where no twin may have it."""
+        layers = self.source.manifest.layers
+        most = max(map(limits.most_compressed, layers)), max(map(limits.most_uncompressed, layers))
+        with self.destination.blob(pushed) as chunks:
+            return uncompressed_digest(chunks, *most)
 
     def _ask_registry(self) -> None:
         # What stands in the way is asked of the registry: its answers have status codes, skopeo's words have

@@ -126,9 +126,7 @@ class _Blob:
         while self._size <= self._layer.size and (chunk := next(self._chunks, None)) is not None:
             self._size += len(chunk)
             self._sha256.update(chunk)
-            view = memoryview(chunk)
-            for at in range(0, len(view), _STEP):
-                yield view[at : at + _STEP]
+            yield from _steps(chunk)
 
     def check(self) -> None:
         """Read what is left, and raise VerificationFailed unless all bytes are those of the descriptor."""
@@ -142,12 +140,26 @@ class _Blob:
             )
 
 
-def uncompressed_digest(chunks: Iterable[bytes], max_uncompressed: int = MAX_UNCOMPRESSED) -> Digest:
+def uncompressed_digest(chunks: Iterable[bytes], max_compressed: int, max_uncompressed: int) -> Digest:
     """The digest of what a gzip or zstd blob, in pieces of any size, decompresses to.
 
-    Raises Unsupported for one that cannot be decompressed, or to more than `max_uncompressed` bytes.
+    Raises Unsupported for one that cannot be decompressed, or that has more than `max_compressed` bytes or
+    decompresses to more than `max_uncompressed`.
     """
-    return _Stream(_decompressed(chunks), max_uncompressed).digest()
+    return _Stream(_decompressed(_bounded(chunks, max_compressed)), max_uncompressed).digest()
+
+
+def _bounded(chunks: Iterable[bytes], limit: int) -> Iterator[memoryview]:
+    for chunk in chunks:
+        limit -= len(chunk)
+        if limit < 0:
+            raise Unsupported("it has more bytes than any twin of its source may have")
+        yield from _steps(chunk)
+
+
+def _steps(chunk: bytes) -> Iterator[memoryview]:
+    view = memoryview(chunk)
+    return (view[at : at + _STEP] for at in range(0, len(view), _STEP))
 
 
 class _Stream:

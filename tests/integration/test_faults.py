@@ -16,6 +16,7 @@ from tests.fake_registry import error_answer
 from tests.http_server import Answer, Request
 from tests.images import HandmadeImage
 from tests.integration.conftest import Run
+from tests.integration.personalities import DockerHub
 from tests.integration.proxy import Proxy
 from tests.integration.registries import Registry
 from tests.integration.twins import assert_twin
@@ -301,14 +302,27 @@ def sent(proxy: Proxy) -> int:
     return sum(len(r.body) for r in proxy.server.requests if "/blobs/uploads/" in r.target)
 
 
-@pytest.mark.parametrize(("method", "option"), [("PUT", "--no-reuse"), ("PATCH", "--level=3")])
+@pytest.mark.parametrize(
+    ("method", "option", "is_late_to_read"),
+    [("PUT", "--no-reuse", False), ("PATCH", "--level=3", False), ("PATCH", "--no-reuse", True)],
+)
 def test_what_skopeo_sent_before_a_late_failure_is_not_sent_again(
-    run: Run, registry: Registry, proxy: Proxy, repository: str, push: Push, method: str, option: str
+    run: Run,
+    registry: Registry,
+    proxy: Proxy,
+    repository: str,
+    push: Push,
+    method: str,
+    option: str,
+    is_late_to_read: bool,
 ) -> None:
     image = f"{proxy.host}/{repository}@{push(MANY).partition('@')[2]}"
     failed: list[Request] = []
+    replication = DockerHub(proxy)
 
     def fault(request: Request) -> Answer | None:
+        if is_late_to_read and (answer := replication(request)):
+            return answer
         is_skopeos = request.headers.get("user-agent", "").startswith("skopeo/")
         is_late = sent(proxy) > 0.85 * 10 * 20_000
         if failed or not (is_skopeos and is_late and request.method == method):

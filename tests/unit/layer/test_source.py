@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recompress.errors import Unavailable, Unsupported, VerificationFailed
-from recompress.layer import check_source
+from recompress.layer import check_source, uncompressed_digest
 from recompress.layer.compat import zstd
 from recompress.manifest import Descriptor, MediaType
 from recompress.reference import Digest
@@ -213,3 +213,16 @@ def test_garbage_makes_no_other_error(garbage: bytes, good: bytes, data: st.Data
     for blob in (garbage, good[:at] + garbage, good[:at] + garbage + good[at:]):
         with contextlib.suppress(Unsupported, VerificationFailed):
             check_source(pieces(blob, 50), descriptor(blob), Digest.of(file()))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
+@pytest.mark.parametrize("size", [1, 7, 1_000_000])
+def test_a_blob_is_known_by_what_it_decompresses_to(pack: Callable[[bytes], bytes], size: int) -> None:
+    content = b"content" * 30_000
+    blob = pack(content[:100_000]) + pack(content[100_000:])
+    chunks = [blob[at : at + size] for at in range(0, len(blob), size)]
+    assert uncompressed_digest(chunks, len(blob), len(content)) == Digest.of(content)
+    with pytest.raises(Unsupported, match="more bytes than any twin"):
+        uncompressed_digest(chunks, len(blob) - 1, len(content))
+    with pytest.raises(Unsupported, match=f"more than the allowed {len(content) - 1} bytes"):
+        uncompressed_digest(chunks, len(blob), len(content) - 1)
