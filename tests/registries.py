@@ -18,7 +18,8 @@ from tests.integration.proxy import Proxy, proxy_to
 from tests.integration.registries import Registry, running
 
 IMAGE = images.gzip_image({"a": b"a" * 1000})
-HEADINGS = ("registry", "what it does", "run", "run again", "verify", "inspect", "index", "tags in the end")
+COMMANDS = ("run", "run again", "verify", "inspect", "index", "prune")
+HEADINGS = ("registry", "what it does", *COMMANDS, "tags in the end")
 HEAD = """\
 # Registries
 
@@ -76,8 +77,9 @@ def row(kind: type[Personality], proxy: Proxy, registry: Registry, repository: s
         twin = f"{proxy.host}/{repository}@{second.report['twin_digest']}"
         verified = recompress("verify", image, twin, *fixed, "--jobs=1")
         indexed = recompress("index", image, twin, f"--to={proxy.host}/{repository}:index", *fixed)
+    pruned = recompress("prune", f"{proxy.host}/{repository}", *fixed)
     tags = tuple(sorted(map(_short, registry.tags(repository))))
-    return Row(kind, (first, second, verified, inspected, indexed), tags)
+    return Row(kind, (first, second, verified, inspected, indexed, pruned), tags)
 
 
 def document(rows: list[Row]) -> str:

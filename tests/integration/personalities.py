@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections import Counter
 from dataclasses import replace
 from urllib.parse import parse_qs
@@ -147,21 +148,24 @@ class Ghcr(Personality):
         return None
 
 
-class GitLab(Personality):
-    """A token for a repository that does not exist yet is not good for it until it does."""
+class QuayNewRepository(Personality):
+    """https://github.com/nebari-dev/nebi/issues/539: the token itself is not good, and another one is."""
 
-    name = "GitLab"
-    known = "the first tokens to push to a new repository are refused with `401`"
+    name = "Quay, with a new repository"
+    known = "a token to push that was given while the repository is being made is refused with `401`"
 
     def __call__(self, request: Request) -> Answer | None:
-        """Tokens are wanted; those that begin uploads are refused twice."""
+        """Tokens are wanted; the first one that begins an upload is refused, and stays so."""
         if request.path == "/token":
-            return Answer(200, json.dumps({"token": "t"}).encode())
-        if "authorization" not in request.headers:
-            challenge = f'Bearer realm="http://{self.proxy.host}/token",service="gitlab"'
+            return Answer(200, json.dumps({"token": uuid.uuid4().hex}).encode())
+        token = request.headers.get("authorization")
+        if token is None:
+            challenge = f'Bearer realm="http://{self.proxy.host}/token",service="quay"'
             return error_answer(401, "UNAUTHORIZED", "no token", **{"WWW-Authenticate": challenge})
         if request.method == "POST" and self.is_early("upload"):
-            return error_answer(401, "UNAUTHORIZED", "authentication required")
+            self.is_early(("refused", token))
+        if self.has_happened(("refused", token)):
+            return error_answer(401, "UNAUTHORIZED", "access to the requested resource is not authorized")
         return self.proxy.forward(request, authorization="")
 
 
@@ -225,7 +229,7 @@ PERSONALITIES: tuple[type[Personality], ...] = (
     Ecr,
     Artifactory,
     Ghcr,
-    GitLab,
+    QuayNewRepository,
     SignedForGet,
     Zot,
     BadGateway,
