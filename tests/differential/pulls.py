@@ -241,9 +241,9 @@ def _without_partial_pulls(directory: Path) -> Path:
 
 def _found(store: Path) -> dict[str, Pulled]:
     """What is in a store, by the digest of the manifest."""
-    listed = store / "overlay-images/images.json"
-    pulled = json.loads(listed.read_bytes()) if listed.exists() else []
-    layers = {layer["id"]: layer for layer in json.loads((store / "overlay-layers/layers.json").read_bytes())}
+    # Where the very first layer fails, there is neither file.
+    pulled = _listed(store / "overlay-images/images.json")
+    layers = {layer["id"]: layer for layer in _listed(store / "overlay-layers/layers.json")}
     found = {}
     for image in pulled:
         chain = []
@@ -257,6 +257,10 @@ def _found(store: Path) -> dict[str, Pulled]:
             tuple("toc-digest" in layer for layer in chain),
         )
     return found
+
+
+def _listed(file: Path) -> list[dict[str, Any]]:
+    return json.loads(file.read_bytes()) if file.exists() else []
 
 
 def _error(err: str, digest: Digest) -> str:
