@@ -187,9 +187,9 @@ def _parse(line: bytes) -> _Entry:
     for key, value in fields.items():
         if value.__class__ not in _FIELDS.get(key, ()):
             _fail()
-    # Go reads it as an int, and no client does anything with it.
-    if not -_MAX_INT - 1 <= fields.get("position", 0) <= _MAX_INT:
-        _fail()
+        # Go reads numbers of 64 bits, also where nothing is done with them.
+        if value.__class__ is int and not -_MAX_INT - 1 <= value <= _MAX_INT:
+            _fail()
     name = fields.get("name", "").encode("utf-8", "surrogatepass")
     # storage.Entry.GetName: the raw name, where there is one, is the name.
     raw_name = _base64(fields.get("name_raw") or "")

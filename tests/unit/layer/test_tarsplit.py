@@ -147,6 +147,15 @@ def test_base64_with_bits_that_stand_for_nothing_is_refused() -> None:
         tar_split(b'{"type":2,"payload":"YWJ="}\n').expect_segment(b"ab")
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**64 + 12])
+@pytest.mark.parametrize("field", ["size", "position"])
+def test_a_segment_has_no_number_that_go_cannot_read(field: str, number: int) -> None:
+    segment = {"type": 2, "payload": encoded(b"header")}
+    tar_split(lines({**segment, field: 2**63 - 1})).expect_segment(b"header")
+    with pytest.raises(VerificationFailed, match="a line that is no entry"):
+        tar_split(lines({**segment, field: number})).expect_segment(b"header")
+
+
 @pytest.mark.parametrize(
     "entry",
     [
