@@ -287,8 +287,7 @@ def answer_error(method: str, response: httpx.Response, repository: Repository) 
         return Refused(
             f"the registry refused access to {repository}: check the credentials for it ({request})",
             # Some do so for a moment, to a token that they gave, while they make a new repository.
-            once_more=status == 401
-            and response.request.headers.get("Authorization", "").startswith("Bearer "),
+            once_more=status == 401 and _has_token(response.request),
         )
     if status == 412 and method in ("GET", "HEAD"):
         # Harbor, until an image has been scanned: PROJECTPOLICYVIOLATION.

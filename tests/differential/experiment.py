@@ -121,7 +121,7 @@ def _otherwise_by_the_command(laboratory: Laboratory, judged: Judged) -> dict[St
     # One that changes the root has a say in how layers above it are pulled.
     layers = {layer: judged.verdicts[layer] for stack in judged.why_full for layer in stack}
     row = sorted(layers, key=lambda layer: layers[layer].changes_root)
-    refused = {stack: result for stack, result in judged.others.items() if result.refused}
+    refused = {stack: result.refused for stack, result in judged.others.items() if result.refused}
     laboratory.push([gzip_image(stack) for stack in (tuple(row), *refused)])
     if row:
         of_all = why_full(layers[layer] for layer in row)
@@ -132,11 +132,10 @@ def _otherwise_by_the_command(laboratory: Laboratory, judged: Judged) -> dict[St
                 stack = next(stack for stack in judged.why_full if layer in stack)
                 wrong[stack] = Result(len(stack), wrong=f"`recompress run` lets it be pulled {said}: {why}")
     with ThreadPoolExecutor(_RUNS) as pool:
-        said_of = dict(zip(refused, pool.map(laboratory.run_fails, refused), strict=True))
-    for stack, said in said_of.items():
-        result = refused[stack]
-        if result.refused and result.refused not in said:
-            wrong[stack] = Result(len(stack), wrong=f"`recompress run` does not say {result.refused}: {said}")
+        answers = list(pool.map(laboratory.run_fails, refused))
+    for (stack, reason), said in zip(refused.items(), answers, strict=True):
+        if reason not in said:
+            wrong[stack] = Result(len(stack), wrong=f"`recompress run` does not say {reason}: {said}")
     return wrong
 
 

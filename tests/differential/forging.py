@@ -60,12 +60,13 @@ def random_forgeries(seed: str, images: Sequence[Image]) -> Iterator[Forgery]:
 def try_forgeries(laboratory: Laboratory, forgeries: Sequence[Forgery]) -> list[Outcome]:
     """Make the forgeries, and try them."""
     honest = _honest(laboratory, list(dict.fromkeys(stack_of(forgery.image) for forgery in forgeries)))
+    unchanged = {stack: forged(twin, ()).manifest for stack, twin in honest.items()}
     made = {}
     for forgery in forgeries:
         stack = stack_of(forgery.image)
         if twin := honest.get(stack):
             image = forged(twin, forgery.changes)
-            if image.manifest != forged(twin, ()).manifest:
+            if image.manifest != unchanged[stack]:
                 made[forgery] = (stack, image)
     outcomes = dict(zip(made, try_twins(laboratory, list(made.values())), strict=True))
     nothing = Outcome((), None, "it is no forgery")
