@@ -54,6 +54,14 @@ _COPYING = re.compile(
 )
 _REJECTED = "Source image rejected: "
 """containers/image, copy: what every policy that does not accept an image ends in."""
+_MAY_PASS = re.compile(
+    r"HTTP status: (?:429|5[0-9][0-9])\b|toomanyrequests|blob upload unknown|\bEOF$|timeout|"
+    r"connection re(?:set|fused)|broken pipe"
+)
+"""Failures that pass, in the words of Go's standard library, containers/image and CNCF Distribution.
+
+They say nothing about the outcome: a run whose skopeo fails so is only given all of its tries, even where the
+same words come twice."""
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -88,7 +96,8 @@ LayerEvent = LayerProgress | LayerEnd
 class SkopeoFailed(Unavailable):
     """skopeo ended with an error. Why is asked of the registry and of the image, not of skopeo's words.
 
-    `words` are its last ones, empty where it was killed or said nothing.
+    `words` are its last ones, empty where it was killed or said nothing, and where they are of a failure of
+    the network or the registry that can come again and pass.
     """
 
     def __init__(self, message: str, *, temporary: bool = False, words: str = "") -> None:
@@ -205,7 +214,7 @@ def copy(
     words = stderr_file.read_text(errors="replace").strip()
     if status:
         if _REJECTED in words:
-            # The one failure whose words are read: neither the registry nor the image knows of it.
+            # The one verdict that is read from words: neither the registry nor the image knows of it.
             raise SkopeoUnusable(
                 f"the policy {space.policy} rejects the image ({_last_words(words)}): change it there, see "
                 "containers-policy.json(5)"
@@ -218,7 +227,8 @@ def copy(
             )
         last = _last_words(words)
         message = f"{_ending(status)}: {last or 'it said nothing'}"
-        raise SkopeoFailed(message, temporary=True, words=last if status > 0 else "")
+        may_pass = status < 0 or _MAY_PASS.search(last)
+        raise SkopeoFailed(message, temporary=True, words="" if may_pass else last)
     try:
         pushed = Digest.parse(_digest_file(space).read_text().strip())
     except (OSError, ValueError):
