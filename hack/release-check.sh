@@ -14,9 +14,12 @@ trap cleanup EXIT
 # Fetched on this side, for the Python in the container: in there no package index may be in reach.
 wheels=$PWD/build/release-wheels
 rm -rf "$wheels"
+mkdir -p "$wheels"
 python=$(docker run --rm recompress-test python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-hack/step.sh "Fetching what the wheel depends on" .venv/bin/pip download --quiet --only-binary :all: \
-    --python-version "$python" --dest "$wheels" "$release"/*.whl
+hack/step.sh "Finding what the wheel depends on" hack/uv.sh pip compile --quiet --no-header \
+    --python-version "$python" --output-file "$wheels/requirements.txt" pyproject.toml
+hack/step.sh "Fetching it" .venv/bin/pip download --quiet --no-deps --only-binary :all: \
+    --python-version "$python" --dest "$wheels" --requirement "$wheels/requirements.txt" "$release"/*.whl
 
 docker run --detach --name "$registry" --publish 127.0.0.1::5000 recompress-registry >/dev/null
 address=$(docker port "$registry" 5000/tcp)
