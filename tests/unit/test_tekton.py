@@ -15,7 +15,7 @@ import yaml
 
 from recompress.reference import Digest, Repository
 from recompress.results import Results
-from tests.tekton import matrix, pipeline, resources, results, validation
+from tests.tekton import konflux, matrix, pipeline, resources, results, validation
 from tests.tekton.pipeline import Ended
 from tests.tekton.resources import ROOT, ParamSpec, Pipeline, Task, load_pipeline, load_task, pipeline_task
 from tests.tekton.results import ResultsTooLarge
@@ -35,15 +35,31 @@ VALUES: dict[str, Value] = {"params.one": "1", "params.many": ["a", "b c"], "par
 # The files of this repository
 
 
-def test_there_are_two_tasks_and_two_example_pipelines() -> None:
+def test_there_are_two_tasks_and_three_example_pipelines() -> None:
     assert TASKS.keys() == {"recompress", "recompress-index", "build-image"}
-    assert [p.name for p in PIPELINES] == ["existing-index", "multi-arch"]
+    assert [p.name for p in PIPELINES] == ["existing-index", "konflux", "multi-arch"]
 
 
 @pytest.mark.parametrize("example", PIPELINES, ids=lambda p: p.name)
 def test_tekton_runs_every_example(example: Pipeline) -> None:
-    validation.check(example, TASKS)
+    validation.check(example, konflux.beside(TASKS))
     assert not validation.unused(example)
+
+
+@pytest.mark.parametrize("example", PIPELINES, ids=lambda p: p.name)
+def test_no_matrix_of_an_example_is_a_product_and_no_digest_in_one_is_fixed(example: Pipeline) -> None:
+    for entry in example.tasks:
+        assert len(entry.matrix) < 2
+        for value in (*entry.params.values(), *entry.matrix.values()):
+            assert "sha256:" not in str(value)
+
+
+@pytest.mark.parametrize("example", PIPELINES, ids=lambda p: p.name)
+def test_every_index_of_an_example_has_the_gzip_images_before_their_twins(example: Pipeline) -> None:
+    (index,) = (t for t in example.tasks if t.task in ("recompress-index", "build-image-index"))
+    recompressed = next(t for t in example.tasks if t.name == "recompress")
+    source = {**recompressed.params, **recompressed.matrix}["IMAGE"]
+    assert index.params["IMAGES"] == [source, "$(tasks.recompress.results.IMAGE_REF[*])"]
 
 
 def test_the_two_tasks_are_secured_alike() -> None:
