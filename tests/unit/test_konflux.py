@@ -130,6 +130,18 @@ def params_of(reference: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield param["name"], param["value"]
 
 
+def test_docs_trust_the_bundle_of_the_example_and_give_the_same_parameters() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/konflux.md").read_text(), re.DOTALL)
+    rules, listed, part = map(yaml.safe_load, blocks)
+    (ours,) = (entry for entry in entries() if entry["name"] == "recompress")
+    tagged, _, pinned = dict(params_of(ours["taskRef"]))["bundle"].partition("@")
+    # Conforma's key is oci://repository:tag, which a pattern without a wildcard matches with any tag.
+    (allowed,) = rules["trusted_task_rules"]["allow"]["recompress"]
+    assert f"oci://{tagged}".rpartition(":")[0] == allowed["pattern"]
+    assert listed == {"trusted_tasks": {f"oci://{tagged}": [{"ref": pinned}]}}
+    assert part["params"] == ours["params"]
+
+
 @pytest.mark.parametrize("file", ["task.yaml", "index-task.yaml"])
 def test_our_tasks_have_no_build_type_that_would_add_required_tasks(file: str) -> None:
     labels = yaml.safe_load((ROOT / file).read_text())["metadata"]["labels"]
