@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import logging
-import math
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from enum import StrEnum
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -24,12 +22,29 @@ from recompress import run as running
 from recompress import verify as verifying
 from recompress.errors import RecompressError, UsageError, VerificationFailed
 from recompress.jobs import default_jobs
-from recompress.manifest import Platform
+from recompress.options import (
+    Attempts,
+    AuthFile,
+    CaFile,
+    Debug,
+    IfImpossible,
+    Jobs,
+    OutputFormat,
+    PartialPulls,
+    PartialPullsOption,
+    Timeout,
+    TlsVerify,
+    Verify,
+    connection_to,
+    parsed_destination,
+    parsed_platform,
+    parsed_repository,
+    provers_for,
+)
 from recompress.printable import visible
 from recompress.progress import reporter
 from recompress.proving import Provers
-from recompress.reference import Reference, Repository
-from recompress.registry import Connection, Tls, auth_files
+from recompress.reference import Reference
 from recompress.report import IndexReport, RunReport
 from recompress.run import RunOptions
 from recompress.showing import Output, show
@@ -38,8 +53,6 @@ _TERMINATED = 128 + 15
 _INTERRUPTED = 128 + 2
 _BUG = 1
 _USAGE = UsageError.exit_code
-_LONGEST_TIMEOUT = 365 * 24 * 60 * 60
-"""No timer goes to infinity."""
 
 app = typer.Typer(
     name="recompress",
@@ -52,27 +65,6 @@ app = typer.Typer(
 )
 
 
-class Verify(StrEnum):
-    """How much is proven before a digest is handed out."""
-
-    CONTENT = "content"
-    STRUCTURE = "structure"
-
-
-class IfImpossible(StrEnum):
-    """What to do with an image that can have no twin."""
-
-    FAIL = "fail"
-    KEEP = "keep"
-
-
-class PartialPulls(StrEnum):
-    """What to do where a registry's answers break partial pulls."""
-
-    REQUIRE = "require"
-    WARN = "warn"
-
-
 def _emptied(context: typer.Context, directory: Path | None) -> Path | None:
     """Take away the results of an earlier run: whatever this one ends in, they are not its own."""
     if directory and not context.resilient_parsing:
@@ -81,27 +73,6 @@ def _emptied(context: typer.Context, directory: Path | None) -> Path | None:
     return directory
 
 
-def _a_number(seconds: float | None) -> float | None:
-    if seconds is not None and math.isnan(seconds):
-        # It is neither too small nor too large.
-        raise typer.BadParameter(f"{seconds} is not a number of seconds.")
-    return seconds
-
-
-PartialPullsOption = Annotated[
-    PartialPulls,
-    typer.Option(
-        envvar="RECOMPRESS_PARTIAL_PULLS",
-        help="Where the registry's answers make partial pulls fail. require: exit 5. warn: a warning, for "
-        "those whose clients never pull partially.",
-    ),
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        envvar="RECOMPRESS_JOBS", min=1, max=32, help="Layers at a time. Default: the CPUs, at most 6."
-    ),
-]
 ResultsDir = Annotated[
     Path | None,
     typer.Option(
@@ -112,32 +83,6 @@ ResultsDir = Annotated[
         help="Where the Tekton results are written.",
     ),
 ]
-AuthFile = Annotated[
-    Path | None, typer.Option(envvar="RECOMPRESS_AUTHFILE", help="Credentials, as of podman login.")
-]
-CaFile = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="RECOMPRESS_CA_FILE",
-        help="Certificates to trust besides the system's: a PEM file, or a directory of *.crt and *.pem.",
-    ),
-]
-TlsVerify = Annotated[bool, typer.Option(envvar="RECOMPRESS_TLS_VERIFY", help="Off is for tests only.")]
-Attempts = Annotated[
-    int, typer.Option(envvar="RECOMPRESS_ATTEMPTS", min=1, max=20, help="Tries per operation.")
-]
-Timeout = Annotated[
-    float | None,
-    typer.Option(
-        envvar="RECOMPRESS_TIMEOUT",
-        min=1,
-        max=_LONGEST_TIMEOUT,
-        callback=_a_number,
-        help="Seconds for the whole run.",
-    ),
-]
-OutputFormat = Annotated[Output, typer.Option(envvar="RECOMPRESS_OUTPUT", help="The report, on stdout.")]
-Debug = Annotated[bool, typer.Option(envvar="RECOMPRESS_DEBUG", help="Log requests, show stack traces.")]
 
 
 @app.command()
@@ -218,8 +163,8 @@ def run(
         jobs = jobs or default_jobs()
         options = RunOptions(
             image=Reference.parse(image),
-            platform=_platform(platform),
-            to=_destination(to),
+            platform=parsed_platform(platform),
+            to=parsed_destination(to),
             level=level,
             jobs=jobs,
             reuse=not no_reuse,
@@ -229,9 +174,9 @@ def run(
             require_partial_pulls=partial_pulls is PartialPulls.REQUIRE,
             environment=dict(os.environ),
         )
-        connection = _connection(authfile, ca_file, tls_verify, attempts)
+        connection = connection_to(authfile, ca_file, tls_verify, attempts)
         # In this order: provers are forked, and a reporter starts a thread.
-        with _provers(verify, jobs, connection) as provers, reporter() as progress:
+        with provers_for(verify, jobs, connection) as provers, reporter() as progress:
             report = running.run(options, connection, provers, progress)
         _hand_out(report, output, results_dir)
 
@@ -250,7 +195,7 @@ def inspect(
     """Show platforms, layers and compression of IMAGE, changing nothing."""
     with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
         reference = Reference.parse(image)
-        connection = _connection(authfile, ca_file, tls_verify, attempts)
+        connection = connection_to(authfile, ca_file, tls_verify, attempts)
         with connection.client(reference.repository) as client:
             report = inspecting.inspect(client, reference)
         show(report, output)
@@ -277,14 +222,14 @@ def verify(
     with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
         jobs = jobs or default_jobs()
         references = Reference.parse(source), Reference.parse(result)
-        connection = _connection(authfile, ca_file, tls_verify, attempts)
+        connection = connection_to(authfile, ca_file, tls_verify, attempts)
         # In this order: provers are forked, and a reporter starts a thread.
         with Provers(jobs, connection) as provers, reporter() as progress:
             images = []
             for reference, is_twin in zip(references, (False, True), strict=True):
                 progress.step(f"reading {reference}")
                 with connection.client(reference.repository) as client:
-                    image = plan.resolve(client, reference, _platform(platform), is_twin=is_twin)
+                    image = plan.resolve(client, reference, parsed_platform(platform), is_twin=is_twin)
                 images.append(image)
             report = verifying.compare(
                 connection,
@@ -320,7 +265,7 @@ def index(
     with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
         reference = Reference.parse(to)
         references = tuple(map(Reference.parse, images))
-        connection = _connection(authfile, ca_file, tls_verify, attempts)
+        connection = connection_to(authfile, ca_file, tls_verify, attempts)
         with connection.client(reference.repository) as client:
             report = indexing.assemble(client, reference, references, is_task=results_dir is not None)
         _hand_out(report, output, results_dir)
@@ -349,8 +294,8 @@ def prune(
 ) -> None:
     """List the tags of twins in REPOSITORY whose source image is gone, or delete them."""
     with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
-        name, *others = map(_repository, (repository, *(source or ())))
-        connection = _connection(authfile, ca_file, tls_verify, attempts)
+        name, *others = map(parsed_repository, (repository, *(source or ())))
+        connection = connection_to(authfile, ca_file, tls_verify, attempts)
         show(pruning.prune(connection, name, others, delete=delete), output)
 
 
@@ -416,54 +361,3 @@ def _hand_out(report: RunReport | IndexReport, output: Output, results_dir: Path
         results.write(results_dir, report.results, before=tell)
     else:
         tell()
-
-
-def _connection(authfile: Path | None, ca_file: Path | None, tls_verify: bool, attempts: int) -> Connection:
-    if not tls_verify:
-        logging.getLogger(__name__).warning("TLS certificates are not verified: this is for tests only")
-    return Connection(
-        auth_files(authfile, os.environ, os.getuid()), Tls(tls_verify, _ca_files(ca_file)), attempts
-    )
-
-
-def _ca_files(path: Path | None) -> tuple[Path, ...]:
-    if path is None:
-        return ()
-    try:
-        if path.is_dir():
-            return tuple(sorted(file for file in path.iterdir() if file.suffix in (".crt", ".pem")))
-        is_file = path.is_file()
-    except OSError as error:
-        raise UsageError(f"the CA file {path} cannot be read: {error.strerror}") from None
-    if not is_file:
-        raise UsageError(f"there is no CA file {path}")
-    return (path,)
-
-
-def _provers(verify: Verify, jobs: int, connection: Connection) -> AbstractContextManager[Provers | None]:
-    return Provers(jobs, connection) if verify is Verify.CONTENT else nullcontext()
-
-
-def _platform(text: str | None) -> Platform | None:
-    if text is None:
-        return None
-    try:
-        return Platform.parse(text)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def _repository(text: str) -> Repository:
-    reference = Reference.parse(text)
-    if reference.tag or reference.digest:
-        raise UsageError(f"{text}: name a repository, without a tag and without a digest")
-    return reference.repository
-
-
-def _destination(text: str | None) -> Reference | None:
-    if text is None:
-        return None
-    destination = Reference.parse(text)
-    if destination.digest:
-        raise UsageError(f"--to {text}: a digest cannot be chosen, give a repository with or without a tag")
-    return destination
