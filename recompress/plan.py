@@ -22,6 +22,7 @@ from recompress.manifest import (
     parse_config,
     parse_manifest,
 )
+from recompress.printable import counted
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient
 
@@ -189,7 +190,8 @@ def check_image(client: RepositoryClient, manifest: Manifest, reference: Referen
         config = parse_config(content)
     if len(config.diff_ids) != len(manifest.layers):
         raise Unsupported(
-            f"{reference} has {len(manifest.layers)} layers, but its config lists {len(config.diff_ids)}"
+            f"{reference} has {counted(len(manifest.layers), 'layer')}, "
+            f"but its config lists {len(config.diff_ids)}"
         )
     return Image(reference, manifest, config)
 

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from recompress.printable import counted
 from recompress.reference import Digest, Repository
 
 
@@ -66,7 +67,8 @@ class PruneReport:
             table.add_column(heading, no_wrap=True)
         for orphan in self.orphans:
             table.add_row(orphan.tag, orphan.twin.short)
-        count = f"{len(self.orphans)} of {len(self.orphans) + self.kept} tags of twins"
-        verdict = "were deleted" if self.is_deleted else "are orphans; nothing was deleted"
+        found = counted(len(self.orphans), "orphan")
+        count = f"{found} among {counted(len(self.orphans) + self.kept, 'tag')} of twins"
+        verdict = "all deleted" if self.is_deleted else "nothing was deleted"
         looked_in = ", ".join(map(str, self.sources))
-        return Group(table, Text(f"{count} {verdict}\nsources were looked for in {looked_in}"))
+        return Group(table, Text(f"{count}; {verdict}\nsources were looked for in {looked_in}"))

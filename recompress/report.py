@@ -18,7 +18,7 @@ from recompress.errors import VerificationFailed
 from recompress.image import Image
 from recompress.layer import LayerProof
 from recompress.manifest import Compression, Descriptor, Platform
-from recompress.printable import visible
+from recompress.printable import counted, visible
 from recompress.reference import Digest, Reference
 
 
@@ -133,7 +133,9 @@ class RunReport:
         if self.why_kept:
             outcome = f"there is no twin: {visible(self.why_kept)}\n"
             digests = f"source  {self.source.reference}\nresult  {self.twin}"
-        reused = "".join(f"\nreused  {count} layers from {origin}" for origin, count in self._origins())
+        reused = "".join(
+            f"\nreused  {counted(count, 'layer')} from {origin}" for origin, count in self._origins()
+        )
         saved = f"\nsaved   {decimal(self.saved)} not downloaded and compressed again" if self.saved else ""
         warnings = "".join(f"\nwarning: {visible(warning)}" for warning in self.warnings)
         return Group(table, Text(outcome + digests + reused + saved + warnings))

@@ -25,6 +25,7 @@ from recompress.layer import LARGE_TOC_BYTES, Verdict
 from recompress.log import Warnings
 from recompress.manifest import Descriptor, Manifest, MediaType, Platform, normalised
 from recompress.placing import check_tag, existing_tag
+from recompress.printable import counted
 from recompress.progress import Reporter
 from recompress.proving import Claim, Provers
 from recompress.reference import Digest, Reference
@@ -185,7 +186,7 @@ class _Run:
         source, destination = self.source, self.destination
         destination.check_push()
         with self._workspace() as space:
-            self.reporter.step(f"copying {len(source.manifest.layers)} layers with skopeo")
+            self.reporter.step(f"copying {counted(len(source.manifest.layers), 'layer')} with skopeo")
             self._skopeo(space, source.reference, is_exact=True)
         destination.expect(source.digest)
         return replace(source, manifest=twin.read_back(destination, source.digest))
@@ -267,7 +268,7 @@ class _Run:
         pushed is not there any more.
         """
         source, options, destination = self.source, self.options, self.destination
-        self.reporter.step(f"recompressing {len(source.manifest.layers)} layers with skopeo")
+        self.reporter.step(f"recompressing {counted(len(source.manifest.layers), 'layer')} with skopeo")
         copied = self._skopeo(space, self._readable_by_skopeo())
         destination.expect(copied.digest)
         pushed = twin.read_back(destination, copied.digest)
@@ -335,7 +336,7 @@ class _Run:
             database = blobcache.create(space)
             if found:
                 what = "proving" if self.provers else "reading the tables of"
-                self.reporter.step(f"{what} {len(found)} layers that exist already")
+                self.reporter.step(f"{what} {counted(len(found), 'layer')} already in the registry")
             for offer, outcome in self._judge(found.values()):
                 if isinstance(outcome, RecompressError):
                     log.warning("not reused from %s: %s", offer.origin, outcome)
@@ -404,7 +405,7 @@ class _Run:
         unreadable: RecompressError | None = None
         if fresh:
             what = "verifying the content of" if self.provers else "reading the tables of"
-            self.reporter.step(f"{what} {len(fresh)} layers")
+            self.reporter.step(f"{what} {counted(len(fresh), 'layer')}")
         for offer, outcome in self._judge(fresh, is_new=True):
             if isinstance(outcome, VerificationFailed):
                 # skopeo cannot make the same stream of every layer: then there is no twin, and nobody lies.
@@ -467,7 +468,7 @@ class _Run:
         compressed = {layer.diff_id for layer in layers if layer.action is Action.COMPRESSED}
         if ignored := compressed & known.keys():
             taken = len(known) - len(ignored)
-            log.warning("skopeo took %d of %d layers that it could have reused", taken, len(known))
+            log.warning("skopeo took %d of %s that could be reused", taken, counted(len(known), "layer"))
         source = self.source
         fields = ", ".join(source.config.docker_only_fields)
         if fields and source.manifest.media_type == MediaType.DOCKER_MANIFEST:

@@ -29,6 +29,7 @@ from recompress.errors import (
     VerificationFailed,
 )
 from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
+from recompress.printable import counted
 from recompress.reference import Digest, Repository
 from recompress.registry.auth import RegistryAuth
 from recompress.registry.credentials import Credentials, credentials_for
@@ -236,7 +237,7 @@ class RepositoryClient:
         _compare(content, descriptor.digest, what)
         if len(content) != descriptor.size:
             raise VerificationFailed(
-                f"{what} has {len(content)} bytes, and its descriptor says {descriptor.size}"
+                f"{what} has {counted(len(content), 'byte')}, and its descriptor says {descriptor.size}"
             )
         return content
 
