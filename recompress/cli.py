@@ -14,13 +14,12 @@ from typing import Annotated
 
 import typer
 
-from recompress import __version__, log, plan, results, signals, streams
+from recompress import __version__, log, results, signals, streams
 from recompress import index as indexing
 from recompress import inspect as inspecting
 from recompress import prune as pruning
 from recompress import run as running
-from recompress import verify as verifying
-from recompress.errors import RecompressError, UsageError, VerificationFailed
+from recompress.errors import RecompressError, UsageError
 from recompress.jobs import default_jobs
 from recompress.options import (
     Attempts,
@@ -48,6 +47,7 @@ from recompress.reference import Reference
 from recompress.report import IndexReport, RunReport
 from recompress.run import RunOptions
 from recompress.showing import Output, show
+from recompress.verifier import Verifier
 
 _TERMINATED = 128 + 15
 _INTERRUPTED = 128 + 2
@@ -203,8 +203,12 @@ def inspect(
 
 @app.command()
 def verify(
-    source: Annotated[str, typer.Argument(help="The gzip image, as registry/repository[:tag]@sha256:…")],
-    result: Annotated[str, typer.Argument(help="Its twin, likewise.")],
+    source: Annotated[
+        str, typer.Argument(help="The gzip image, as registry/repository[:tag]@sha256:…, or an index.")
+    ],
+    result: Annotated[
+        str | None, typer.Argument(help="Its twin, likewise. Without it, every twin in the index is proven.")
+    ] = None,
     platform: Annotated[
         str | None, typer.Option(envvar="RECOMPRESS_PLATFORM", help="Which entry of an index.")
     ] = None,
@@ -218,30 +222,21 @@ def verify(
     output: OutputFormat = Output.TEXT,
     debug: Debug = False,
 ) -> None:
-    """Prove that RESULT holds exactly what SOURCE holds, and that its tables of contents do not lie."""
+    """Prove that RESULT holds exactly what SOURCE holds, and that its tables of contents do not lie.
+
+    With SOURCE alone, an index: the same for each twin in it and its gzip image.
+    """
     with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
         jobs = jobs or default_jobs()
-        references = Reference.parse(source), Reference.parse(result)
+        gzip, twin = Reference.parse(source), Reference.parse(result) if result is not None else None
+        only = parsed_platform(platform)
         connection = connection_to(authfile, ca_file, tls_verify, attempts)
         # In this order: provers are forked, and a reporter starts a thread.
         with Provers(jobs, connection) as provers, reporter() as progress:
-            images = []
-            for reference, is_twin in zip(references, (False, True), strict=True):
-                progress.step(f"reading {reference}")
-                with connection.client(reference.repository) as client:
-                    image = plan.resolve(client, reference, parsed_platform(platform), is_twin=is_twin)
-                images.append(image)
-            report = verifying.compare(
-                connection,
-                provers,
-                *images,
-                jobs=jobs,
-                require_partial_pulls=partial_pulls is PartialPulls.REQUIRE,
-                reporter=progress,
-            )
+            verifier = Verifier(connection, provers, jobs, partial_pulls is PartialPulls.REQUIRE, progress)
+            report = verifier.of_image(gzip, twin, only) if twin else verifier.of_index(gzip, only)
         show(report, output)
-        if report.all_failures:
-            raise VerificationFailed(f"{result} is not the zstd:chunked twin of {source}")
+        report.check()
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from recompress.printable import counted
 from recompress.reference import Digest, Repository
+from recompress.schemas import as_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ class PruneReport:
 
     def as_json(self) -> str:
         """The report as one JSON object."""
-        return json.dumps(
+        return as_json(
+            "prune",
             {
                 "outcome": self.outcome,
                 "repository": str(self.repository),
@@ -57,7 +58,6 @@ class PruneReport:
                 ],
                 "kept": self.kept,
             },
-            indent=2,
         )
 
     def as_text(self) -> RenderableType:
@@ -69,6 +69,6 @@ class PruneReport:
             table.add_row(orphan.tag, orphan.twin.short)
         found = counted(len(self.orphans), "orphan")
         count = f"{found} among {counted(len(self.orphans) + self.kept, 'tag')} of twins"
-        verdict = "all deleted" if self.is_deleted else "nothing was deleted"
+        verdict = "all deleted" if self.is_deleted and self.orphans else "nothing was deleted"
         looked_in = ", ".join(map(str, self.sources))
         return Group(table, Text(f"{count}; {verdict}\nsources were looked for in {looked_in}"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +13,11 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from recompress.errors import VerificationFailed
 from recompress.image import Image
-from recompress.layer import LayerProof
 from recompress.manifest import Compression, Descriptor, Platform
 from recompress.printable import counted, visible
 from recompress.reference import Digest, Reference
+from recompress.schemas import as_json
 
 
 class Action(StrEnum):
@@ -82,7 +80,8 @@ class RunReport:
 
     def as_json(self) -> str:
         """The report as one JSON object."""
-        return json.dumps(
+        return as_json(
+            "run",
             {
                 "outcome": self.outcome,
                 "platform": str(self.source.platform),
@@ -101,7 +100,6 @@ class RunReport:
                 "warnings": list(self.warnings),
                 "results": dict(self.results),
             },
-            indent=2,
         )
 
     def as_text(self) -> RenderableType:
@@ -162,7 +160,8 @@ class InspectReport:
 
     def as_json(self) -> str:
         """The report as one JSON object."""
-        return json.dumps(
+        return as_json(
+            "inspect",
             {
                 "reference": str(self.reference),
                 "index": self.is_index,
@@ -178,7 +177,6 @@ class InspectReport:
                     for image in self.images
                 ],
             },
-            indent=2,
         )
 
     def as_text(self) -> RenderableType:
@@ -210,79 +208,6 @@ class InspectedImage:
     platform: Platform | None
     layers: tuple[Descriptor, ...]
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LayerVerdict:
-    """What came of one layer of a result: its proof, or what is wrong with it."""
-
-    diff_id: Digest
-    layer: Descriptor
-    outcome: LayerProof | VerificationFailed
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyReport:
-    """The outcome of `recompress verify`; `failures` are those of the image as a whole."""
-
-    source: Image
-    result: Image
-    layers: tuple[LayerVerdict, ...]
-    failures: tuple[str, ...]
-
-    @property
-    def image_id_is_kept(self) -> bool:
-        """Whether both have the same config, byte for byte."""
-        return self.source.config.content == self.result.config.content
-
-    @property
-    def all_failures(self) -> tuple[str, ...]:
-        """All that does not hold; none where the result is the twin of the source."""
-        outcomes = (verdict.outcome for verdict in self.layers)
-        return (*self.failures, *(str(o) for o in outcomes if isinstance(o, VerificationFailed)))
-
-    def as_json(self) -> str:
-        """The report as one JSON object."""
-        return json.dumps(
-            {
-                "outcome": "failed" if self.all_failures else "verified",
-                "source": str(self.source.reference),
-                "result": str(self.result.reference),
-                "image_id": str(self.result.config.digest),
-                "image_id_is_kept": self.image_id_is_kept,
-                "layers": [_verdict_json(verdict) for verdict in self.layers],
-                "failures": list(self.all_failures),
-            },
-            indent=2,
-        )
-
-    def as_text(self) -> RenderableType:
-        """A table of the layers, with all that does not hold below it."""
-        table = Table(title=str(self.result.reference), title_justify="left")
-        for heading in ("layer", "diff_id", "verdict"):
-            table.add_column(heading, no_wrap=True)
-        for heading in ("entries", "compressed", "uncompressed"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for verdict in self.layers:
-            row = [verdict.layer.digest.short, verdict.diff_id.short]
-            if isinstance(proof := verdict.outcome, LayerProof):
-                sizes = (proof.compressed_bytes, proof.uncompressed_bytes)
-                table.add_row(
-                    *row,
-                    "proven, pulled in full" if proof.why_full else "proven",
-                    str(proof.entries),
-                    *map(decimal, sizes),
-                )
-            else:
-                table.add_row(*row, "FAILED", "", "", "")
-        kept = "kept" if self.image_id_is_kept else "NOT kept"
-        lines = [
-            f"source    {self.source.reference}",
-            f"result    {self.result.reference}",
-            f"image ID  {self.source.config.digest}, {kept}",
-            *(f"failed: {visible(failure)}" for failure in self.all_failures),
-        ]
-        return Group(table, Text("\n".join(lines)))
 
 
 class EntryKind(StrEnum):
@@ -317,7 +242,8 @@ class IndexReport:
 
     def as_json(self) -> str:
         """The report as one JSON object."""
-        return json.dumps(
+        return as_json(
+            "index",
             {
                 "reference": str(self.reference),
                 "manifests": [
@@ -331,7 +257,6 @@ class IndexReport:
                 ],
                 "results": dict(self.results),
             },
-            indent=2,
         )
 
     def as_text(self) -> RenderableType:
@@ -358,20 +283,6 @@ def _layer_json(layer: LayerReport) -> dict[str, Any]:
         "reused_from": layer.reused_from,
         "why_full": layer.why_full,
         "seconds": None if layer.seconds is None else round(layer.seconds, 3),
-    }
-
-
-def _verdict_json(verdict: LayerVerdict) -> dict[str, Any]:
-    described = {"digest": str(verdict.layer.digest), "diff_id": str(verdict.diff_id)}
-    if isinstance(proof := verdict.outcome, VerificationFailed):
-        return {**described, "proven": False, "failure": str(proof)}
-    return {
-        **described,
-        "proven": True,
-        "why_full": proof.why_full,
-        "entries": proof.entries,
-        "size": proof.compressed_bytes,
-        "uncompressed_size": proof.uncompressed_bytes,
     }
 
 

@@ -27,8 +27,8 @@ from recompress.progress import Reporter
 from recompress.proving import Claim, Provers
 from recompress.reference import Digest
 from recompress.registry import ByteRange, Connection, RepositoryClient, TwoRangesAnswer
-from recompress.report import LayerVerdict, VerifyReport
 from recompress.threads import mapped
+from recompress.verify_report import LayerVerdict, VerifyReport
 
 log = logging.getLogger(__name__)
 
