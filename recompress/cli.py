@@ -27,7 +27,9 @@ from recompress.options import (
     CaFile,
     Debug,
     IfImpossible,
+    IfImpossibleOption,
     Jobs,
+    Level,
     OutputFormat,
     PartialPulls,
     PartialPullsOption,
@@ -47,6 +49,7 @@ from recompress.reference import Reference
 from recompress.report import IndexReport, RunReport
 from recompress.run import RunOptions
 from recompress.showing import Output, show
+from recompress.twins import TwinsOptions, assemble_with_twins
 from recompress.verifier import Verifier
 
 _TERMINATED = 128 + 15
@@ -109,10 +112,7 @@ def run(
             help="Where to push. Default: the source's repository, tag sha256-<hex>.zstd-chunked.",
         ),
     ] = None,
-    level: Annotated[
-        int | None,
-        typer.Option(envvar="RECOMPRESS_LEVEL", min=1, max=20, help="Compression level. Default: skopeo's."),
-    ] = None,
+    level: Level = None,
     jobs: Jobs = None,
     reuse_from: Annotated[
         list[str] | None,
@@ -133,13 +133,7 @@ def run(
             "and tables of contents; sound where only trusted pipelines can push to the repository.",
         ),
     ] = Verify.CONTENT,
-    if_impossible: Annotated[
-        IfImpossible,
-        typer.Option(
-            envvar="RECOMPRESS_IF_IMPOSSIBLE",
-            help="Where there can be no twin. fail: exit 5. keep: a warning, and the results name IMAGE.",
-        ),
-    ] = IfImpossible.FAIL,
+    if_impossible: IfImpossibleOption = IfImpossible.FAIL,
     partial_pulls: PartialPullsOption = PartialPulls.REQUIRE,
     oci_twin: Annotated[
         bool,
@@ -247,6 +241,18 @@ def index(
     to: Annotated[
         str, typer.Option(envvar="RECOMPRESS_TO", metavar="REPO:TAG", help="What the index is called.")
     ],
+    twins: Annotated[
+        bool,
+        typer.Option(
+            "--twins",
+            envvar="RECOMPRESS_TWINS",
+            help="First make the zstd:chunked twins that are missing. The next four options are for this.",
+        ),
+    ] = False,
+    level: Level = None,
+    jobs: Jobs = None,
+    if_impossible: IfImpossibleOption = IfImpossible.FAIL,
+    partial_pulls: PartialPullsOption = PartialPulls.REQUIRE,
     results_dir: ResultsDir = None,
     authfile: AuthFile = None,
     ca_file: CaFile = None,
@@ -261,8 +267,24 @@ def index(
         reference = Reference.parse(to)
         references = tuple(map(Reference.parse, images))
         connection = connection_to(authfile, ca_file, tls_verify, attempts)
-        with connection.client(reference.repository) as client:
-            report = indexing.assemble(client, reference, references, is_task=results_dir is not None)
+        is_task = results_dir is not None
+        if twins:
+            jobs = jobs or default_jobs()
+            options = TwinsOptions(
+                level=level,
+                jobs=jobs,
+                keep_impossible=if_impossible is IfImpossible.KEEP,
+                require_partial_pulls=partial_pulls is PartialPulls.REQUIRE,
+                environment=dict(os.environ),
+            )
+            # In this order: provers are forked, and a reporter starts a thread.
+            with Provers(jobs, connection) as provers, reporter() as progress:
+                report = assemble_with_twins(
+                    reference, references, options, connection, provers, progress, is_task=is_task
+                )
+        else:
+            with connection.client(reference.repository) as client:
+                report = indexing.assemble(client, reference, references, is_task=is_task)
         _hand_out(report, output, results_dir)
 
 

@@ -51,18 +51,24 @@ class _Found:
 
 
 def assemble(
-    client: RepositoryClient, to: Reference, images: tuple[Reference, ...], *, is_task: bool
+    client: RepositoryClient,
+    to: Reference,
+    images: tuple[Reference, ...],
+    *,
+    is_task: bool,
+    instead: Mapping[Digest, Digest | None] | None = None,
 ) -> IndexReport:
     """Push an index of `images` (manifests, or indexes that are flattened) and tag it as `to`.
 
+    `instead` has, by its digest, what takes the place of an image in one of the indexes, None for nothing.
     A variant that only an index has is kept, and what a single index says of itself; what is lost is told.
     The same images in the same order give the same digest. Raises UsageError for images without
     a digest or of another repository, and where the results would not fit into those of a Task
     that they are for; Unsupported for images that cannot be in one index. Then nothing is pushed.
     """
-    tag = _checked_tag(to, images)
+    tag = checked_tag(to, images)
     sources = [(image, plan.read(client, image.selector, image)) for image in images]
-    entries = _ordered(_without_duplicates(_with_all_platforms(list(_found(client, sources)))))
+    entries = _ordered(_without_duplicates(_with_all_platforms(list(_found(client, sources, instead or {})))))
     content = _document(_kept_of_index(sources), entries)
     digest = Digest.of(content)
     results = _results(to, digest, entries)
@@ -110,7 +116,8 @@ def _check_size(results: Mapping[str, str]) -> None:
         )
 
 
-def _checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:
+def checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:
+    """The tag of the index. Raises UsageError where there is none, or for images that cannot be in it."""
     if to.tag is None or to.digest is not None:
         raise UsageError(f"--to {to}: name a tag, and no digest, for the index")
     for image in images:
@@ -124,7 +131,9 @@ def _checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:
     return to.tag
 
 
-def _found(client: RepositoryClient, sources: _Sources) -> Iterator[_Found]:
+def _found(
+    client: RepositoryClient, sources: _Sources, instead: Mapping[Digest, Digest | None]
+) -> Iterator[_Found]:
     for reference, source in sources:
         if isinstance(source, Manifest):
             yield _image(client, reference, source, None)
@@ -132,7 +141,10 @@ def _found(client: RepositoryClient, sources: _Sources) -> Iterator[_Found]:
         written = json.loads(source.content).get("manifests") or []
         lost: dict[str, Digest] = {}
         for member, fields in zip(source.manifests, written, strict=True):
-            found = _member(client, reference, member)
+            digest = instead.get(member.digest, member.digest)
+            if digest is None:
+                continue
+            found = _member(client, reference, replace(member, digest=digest))
             names = _lost(fields, _entry_document(found.entry.descriptor))
             lost = dict.fromkeys(names, member.digest) | lost
             yield found

@@ -65,6 +65,17 @@ Jobs = Annotated[
         envvar="RECOMPRESS_JOBS", min=1, max=32, help="Layers at a time. Default: the CPUs, at most 6."
     ),
 ]
+Level = Annotated[
+    int | None,
+    typer.Option(envvar="RECOMPRESS_LEVEL", min=1, max=20, help="Compression level. Default: skopeo's."),
+]
+IfImpossibleOption = Annotated[
+    IfImpossible,
+    typer.Option(
+        envvar="RECOMPRESS_IF_IMPOSSIBLE",
+        help="Where there can be no twin. fail: exit 5. keep: a warning, and the gzip image is taken.",
+    ),
+]
 AuthFile = Annotated[
     Path | None, typer.Option(envvar="RECOMPRESS_AUTHFILE", help="Credentials, as of podman login.")
 ]

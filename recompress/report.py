@@ -232,13 +232,32 @@ class IndexEntry:
         return self.kind in (EntryKind.GZIP, EntryKind.ZSTD)
 
 
+class TwinOutcome(StrEnum):
+    """How `recompress index --twins` came to the twin of an image, or to none."""
+
+    MADE = "made"
+    FOUND = "found"
+    IMPOSSIBLE = "impossible"
+
+
+@dataclass(frozen=True, slots=True)
+class TwinReport:
+    """A gzip image with its twin in the index. `why_kept` says why it has none, where it can have none."""
+
+    source: Image
+    twin: Digest | None
+    outcome: TwinOutcome
+    why_kept: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """The outcome of `recompress index`."""
+    """The outcome of `recompress index`; with `--twins`, of what became of each gzip image, too."""
 
     reference: Reference
     entries: tuple[IndexEntry, ...]
     results: Mapping[str, str]
+    twins: tuple[TwinReport, ...] = ()
 
     def as_json(self) -> str:
         """The report as one JSON object."""
@@ -255,6 +274,16 @@ class IndexReport:
                     }
                     for entry in self.entries
                 ],
+                "twins": [
+                    {
+                        "platform": str(twin.source.platform),
+                        "source_digest": str(twin.source.digest),
+                        "twin_digest": str(twin.twin) if twin.twin else None,
+                        "outcome": twin.outcome,
+                        "why_kept": twin.why_kept,
+                    }
+                    for twin in self.twins
+                ],
                 "results": dict(self.results),
             },
         )
@@ -266,7 +295,13 @@ class IndexReport:
             table.add_column(heading, no_wrap=True)
         for entry in self.entries:
             table.add_row(str(entry.descriptor.platform or ""), str(entry.descriptor.digest), entry.kind)
-        return table
+        twins = (
+            f"{twin.outcome}  {twin.source.platform}, twin {twin.twin}"
+            if twin.twin
+            else f"no twin  {twin.source.platform}: {visible(twin.why_kept or '')}"
+            for twin in self.twins
+        )
+        return Group(table, Text("\n".join(twins))) if self.twins else table
 
 
 def compression(layer: Descriptor) -> str:

@@ -57,11 +57,16 @@ class RunOptions:
 
 
 def run(
-    options: RunOptions, connection: Connection, provers: Provers | None, reporter: Reporter
+    options: RunOptions,
+    connection: Connection,
+    provers: Provers | None,
+    reporter: Reporter,
+    source: Image | None = None,
 ) -> RunReport:
     """Push the zstd:chunked twin of an image, prove it, tag it; the report has the results.
 
-    Without `provers` the proof is of the structure alone. Raises a RecompressError.
+    Without `provers` the proof is of the structure alone. `source` is the image, where it has been read
+    already. Raises a RecompressError.
     """
     began = time.monotonic()
     skopeo.probe()
@@ -70,7 +75,7 @@ def run(
         warnings = stack.enter_context(Warnings())
         reporter.step(f"reading {options.image}")
         source_client = stack.enter_context(connection.client(options.image.repository))
-        source = plan.resolve(source_client, options.image, options.platform)
+        source = source or plan.resolve(source_client, options.image, options.platform)
         destination = options.to.repository if options.to else options.image.repository
         done = _Run(
             options,
