@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from recompress import plan
+from recompress import bootable, plan
 from recompress.errors import Artifact, NotFound, Unsupported, UsageError, Vanished, VerificationFailed
 from recompress.manifest import (
     INDEX_ZSTD_ANNOTATION,
@@ -184,6 +184,7 @@ def _image(
         raise Unsupported(f"{reference} is listed for {listed}, but is for {image.platform}")
     annotations = _without_mark(member.annotations if member else {})
     if manifest.has_zstd:
+        bootable.warn(image)
         annotations[INDEX_ZSTD_ANNOTATION] = "true"
     descriptor = Descriptor(
         manifest.media_type,

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from recompress import blobcache, limits, partial_pulls, plan, reuse, skopeo, twin, verify
+from recompress import blobcache, bootable, limits, partial_pulls, plan, reuse, skopeo, twin, verify
 from recompress.blobcache import UnknownCache
 from recompress.copying import Copy, check_layers
 from recompress.errors import (
@@ -76,6 +76,7 @@ def run(
         reporter.step(f"reading {options.image}")
         source_client = stack.enter_context(connection.client(options.image.repository))
         source = source or plan.resolve(source_client, options.image, options.platform)
+        bootable.warn(source)
         destination = options.to.repository if options.to else options.image.repository
         done = _Run(
             options,

@@ -213,6 +213,15 @@ def test_a_twin_that_verify_refuses_counts_as_missing(
     assert wrong_index.report["outcome"] == "failed"
 
 
+def test_an_image_that_hosts_boot_from_is_warned_of(run: Run, push: Push) -> None:
+    settings = {"Labels": {"ostree.bootable": "true"}}
+    config = images.config([str(Digest.of(images.tar({"a": b"boot"})))], settings=settings)
+    (layer,) = images.gzip_image({"a": b"boot"}).layers
+    manifest = images.manifest(config, [images.descriptor(MediaType.OCI_LAYER_GZIP, layer)])
+    report = run(push(HandmadeImage(manifest, config, (layer,)))).succeeded().report
+    assert [warning for warning in report["warnings"] if "label ostree.bootable: bootc" in warning]
+
+
 @pytest.mark.parametrize(
     ("image", "why"),
     [("{host}/other@sha256:" + "0" * 64, "is not in"), ("{host}/{repository}:1.0", "has no digest")],
