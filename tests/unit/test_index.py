@@ -50,10 +50,10 @@ class Registry(FakeRegistry):
     def ref(self, digest: str) -> Reference:
         return self.reference(Digest.parse(digest))
 
-    def assemble(self, *digests: str, is_task: bool = True) -> IndexReport:
+    def assemble(self, *digests: str, is_task: bool = True, has_sbom: bool = False) -> IndexReport:
         with self.client() as client:
             to = Reference(self.repository, "1.0")
-            return assemble(client, to, tuple(map(self.ref, digests)), is_task=is_task)
+            return assemble(client, to, tuple(map(self.ref, digests)), is_task=is_task, has_sbom=has_sbom)
 
     def entries(self) -> list[dict[str, Any]]:
         """The entries of the index as it was tagged."""
@@ -286,6 +286,7 @@ def test_the_results_name_the_index_and_every_image_in_it_in_order(registry: Reg
     assert report.results == {
         "IMAGE_URL": f"{registry.repository}:1.0",
         "IMAGE_DIGEST": str(Digest.of(registry.manifests["1.0"][1])),
+        "IMAGE_REF": f"{registry.repository}@{Digest.of(registry.manifests['1.0'][1])}",
         "IMAGES": f"{registry.repository}@{gz},{registry.repository}@{zst}",
     }
 
@@ -319,14 +320,14 @@ def test_a_twin_without_its_gzip_image_is_warned_of(
 @pytest.mark.parametrize("to", ["localhost:1/app", "localhost:1/app:1@sha256:" + "0" * 64])
 def test_the_index_needs_a_tag_and_takes_no_digest(registry: Registry, to: str) -> None:
     with nothing_pushed(registry, UsageError, to, "name a tag"), registry.client() as client:
-        assemble(client, Reference.parse(to), (), is_task=True)
+        assemble(client, Reference.parse(to), (), is_task=True, has_sbom=False)
 
 
 def test_an_image_without_a_digest_is_refused(registry: Registry) -> None:
     to = Reference(registry.repository, "1.0")
     image = Reference(registry.repository, "latest")
     with nothing_pushed(registry, UsageError, "has no digest"), registry.client() as client:
-        assemble(client, to, (image,), is_task=True)
+        assemble(client, to, (image,), is_task=True, has_sbom=False)
 
 
 def test_an_image_of_another_repository_is_refused(registry: Registry) -> None:
@@ -334,7 +335,7 @@ def test_an_image_of_another_repository_is_refused(registry: Registry) -> None:
     other = Reference.parse("localhost:1/other@sha256:" + "0" * 64)
     with nothing_pushed(registry, UsageError, "localhost:1/other@", "copy it there first"):
         with registry.client() as client:
-            assemble(client, to, (other,), is_task=True)
+            assemble(client, to, (other,), is_task=True, has_sbom=False)
 
 
 def test_the_index_is_there_by_its_digest_before_the_tag_moves(registry: Registry) -> None:
