@@ -29,6 +29,7 @@ ARTIFACT_TYPES: Mapping[str, SbomFormat] = {kind.artifact_type: kind for kind in
 
 _LAYER_TYPES: Mapping[str, SbomFormat] = {kind.value: kind for kind in SbomFormat}
 _TAG = re.compile(r"sha256-[0-9a-f]{64}\.sbom")
+_UNREADABLE = (Unsupported, VerificationFailed)
 _NEVER = "0001-01-01T00:00:00Z"
 
 
@@ -66,7 +67,7 @@ def is_sbom(served: Served) -> bool:
     """Whether a manifest is that of an SBOM, as far as it says itself."""
     try:
         read(served)
-    except (Unsupported, VerificationFailed):
+    except _UNREADABLE:
         return False
     return True
 
@@ -124,7 +125,7 @@ def push(
         served = Served(manifest(content, kind, subject, now), MediaType.OCI_MANIFEST)
         client.tag(tag_of(image), served)
     if is_referrer:
-        referrers.add(client, image, _listed(served))
+        _refer(client, image, served)
     blob = Reference(client.repository, None, Digest.of(content))
     return Pushed(Reference(client.repository, tag_of(image)), blob, is_new)
 
@@ -148,9 +149,16 @@ def _there(client: RepositoryClient, image: Digest, kind: SbomFormat) -> _There 
         if found.format is not kind or found.subject not in (None, image):
             return None
         return _There(served, client.whole_blob(found.blob), found.subject is not None)
-    except (Unsupported, VerificationFailed, NotFound) as error:
+    except (*_UNREADABLE, NotFound) as error:
         log.debug("%s:%s is put anew: %s", client.repository, tag_of(image), error)
         return None
+
+
+def _refer(client: RepositoryClient, image: Digest, served: Served) -> None:
+    try:
+        referrers.add(client, image, _listed(served))
+    except _UNREADABLE as error:
+        log.warning("the SBOM %s:%s is not listed as a referrer: %s", client.repository, tag_of(image), error)
 
 
 def _subject(client: RepositoryClient, image: Digest) -> Descriptor:
