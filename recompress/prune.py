@@ -220,12 +220,13 @@ def _delete_sbom(repository: RepositoryClient, found: _Found, orphan: Orphan, at
     if orphan.sbom is None:
         return False
     digest = found.digests[orphan.sbom]
-    others = _others(repository, found, orphan.sbom, digest)
-    served = repository.find_manifest(orphan.sbom)
-    if served is None or Digest.of(served.content) != digest:
-        log.warning("%s stays, or is gone: it is not what it was", orphan.sbom)
-        return False
-    _delete_tag(repository, orphan.sbom, served, others, attempts)
+    with about(f"{Reference(repository.repository, orphan.sbom)}, the SBOM of it", RecompressError):
+        others = _others(repository, found, orphan.sbom, digest)
+        served = repository.find_manifest(orphan.sbom)
+        if served is None or Digest.of(served.content) != digest:
+            log.warning("%s is not deleted: it was moved, or it is gone already", orphan.sbom)
+            return False
+        _delete_tag(repository, orphan.sbom, served, others, attempts)
     return True
 
 

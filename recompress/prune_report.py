@@ -67,10 +67,12 @@ class PruneReport:
     def as_text(self) -> RenderableType:
         """A table of the orphans, with what was done with them below it."""
         table = Table(title=str(self.repository), title_justify="left")
-        for heading in ("orphan", "twin", "SBOM"):
+        for heading in ("orphan", "twin"):
             table.add_column(heading, no_wrap=True)
         for orphan in self.orphans:
-            table.add_row(orphan.tag, orphan.twin.short, orphan.sbom or "")
+            table.add_row(orphan.tag, orphan.twin.short)
+            if orphan.sbom:
+                table.add_row(orphan.sbom, "its SBOM")
         count = f"{len(self.orphans)} of {len(self.orphans) + self.kept} tags of twins"
         verdict = "were deleted" if self.is_deleted else "are orphans; nothing was deleted"
         looked_in = ", ".join(map(str, self.sources))

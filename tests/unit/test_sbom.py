@@ -1,4 +1,4 @@
-"""The SBOM of a twin: how it is attached, that it is made once, and what a source's that is wrong comes to."""
+"""The SBOM of a twin: how it is attached, that it is made once, and a source's that is wrong."""
 
 from __future__ import annotations
 
