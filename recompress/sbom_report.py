@@ -57,11 +57,12 @@ class SbomReport:
 
     def as_text(self) -> str:
         """The report in a few lines."""
-        of = f"{self.packages} packages, {self.action}"
-        if self.action is SbomAction.OWN:
-            lines = [f"{of}: {self.found}"]
-        else:
-            lines = [f"{of}, from {self.found}", f"to {self.attached}"]
+        origin = {
+            SbomAction.DERIVED: f"derived from {self.found}",
+            SbomAction.THERE: f"derived from {self.found} before",
+            SbomAction.OWN: "the source's own",
+        }
+        lines = [f"{self.packages} packages, {origin[self.action]}", f"attached as {self.attached}"]
         if not self.is_pinned:
             repository = self.found.repository
             lines.append(
