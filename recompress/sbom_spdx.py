@@ -153,6 +153,8 @@ def _package(source: dict[str, Any], name: str, version: str, pair: Pair) -> dic
         ref.get("referenceLocator") for ref in _purl_references(twin)
     ):
         twin["externalRefs"].insert(0, purl_reference(pair.twin.purl, version))
+    if not list(_digests(source)):
+        source["checksums"] = [*objects(source, "checksums"), checksum(pair.source.digest)]
     source.pop("hasFiles", None)
     _part(source, twin, "annotations")
     return twin
