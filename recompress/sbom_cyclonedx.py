@@ -151,7 +151,8 @@ def _redirect(
 def _add_tool(metadata: dict[str, Any], version: str) -> None:
     """Tools are a list up to 1.4; later that form is only deprecated."""
     tool = {"name": TOOL, "version": VERSION}
-    if isinstance(metadata.get("tools", [] if version == "1.4" else {}), list):
+    there = metadata.get("tools")
+    if isinstance(there, list) or (there is None and version == "1.4"):
         tools = items(metadata, "tools")
         metadata["tools"] = tools if tool in tools else [*tools, tool]
         return

@@ -22,6 +22,9 @@ from recompress.sbom_index import document_of_index
 MAX_SBOM_BYTES = 64 * 2**20
 """The largest SBOM that is read."""
 
+_SAY_WHAT = ("spdxVersion", "bomFormat", "specVersion", "_type", "@context")
+"""Where documents say what they are; in-toto statements by `_type`, SPDX 3 by `@context`."""
+
 
 class SbomFormat(StrEnum):
     """The formats, by the media type that cosign gives to the layer with the document."""
@@ -96,8 +99,10 @@ def _format(document: dict[str, Any]) -> SbomFormat:
         document.get("bomFormat") == "CycloneDX" and document.get("specVersion") in sbom_cyclonedx.VERSIONS
     )
     if spdx == cyclonedx:
+        says = " ".join(str(document[key]) for key in _SAY_WHAT if isinstance(document.get(key), str))
         raise Unsupported(
-            "its SBOM is neither SPDX 2.2 or 2.3 nor CycloneDX 1.4 to 1.6, the formats that are read"
+            f"its SBOM is {f'of the kind {says!r:.200}' if says else 'of no known kind'}: "
+            "only SPDX 2.2 and 2.3 and CycloneDX 1.4 to 1.6 can be derived"
         )
     return SbomFormat.SPDX if spdx else SbomFormat.CYCLONEDX
 

@@ -53,7 +53,9 @@ class Pair:
     now: datetime
 
     def renamed(self, text: str) -> str:
-        """The text with the twin's repository and digest where it has the source's digest."""
+        """The text with the twin's digest where it has the source's, and the twin's repository beside it."""
+        if text == str(self.source.repository):
+            return str(self.twin.repository)
         text = text.replace(str(self.source), str(self.twin))
         return text.replace(str(self.source.digest), str(self.twin.digest))
 
@@ -106,8 +108,10 @@ def refuse_another(digests: Iterable[Digest], source: Subject) -> None:
 
 
 def items(parent: dict[str, Any], key: str) -> list[Any]:
-    """The items of a list, none where the key is missing. Raises Unsupported for anything else."""
-    found = parent.get(key, [])
+    """The items of a list, none where it is missing or null. Raises Unsupported for anything else."""
+    found = parent.get(key)
+    if found is None:
+        return []
     if not isinstance(found, list):
         raise Unsupported(f"its SBOM has {key!r}, but not as a list")
     return found
@@ -122,8 +126,10 @@ def objects(parent: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def fields(parent: dict[str, Any], key: str) -> dict[str, Any]:
-    """The fields of an object, none where the key is missing. Raises Unsupported for anything else."""
-    found = parent.get(key, {})
+    """The fields of an object, none where it is missing or null. Raises Unsupported for anything else."""
+    found = parent.get(key)
+    if found is None:
+        return {}
     if not isinstance(found, dict):
         raise Unsupported(f"its SBOM has {key!r}, but not as a JSON object")
     return found

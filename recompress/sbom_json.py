@@ -18,7 +18,7 @@ MAX_DEPTH = 200
 """The deepest nesting. CycloneDX nests components in components, some ten levels deep."""
 
 MAX_VALUES = 4 * 2**20
-"""The most values. SBOMs have some 25 bytes for each; a list of empty lists takes 21 times its size in memory."""
+"""The most values. SBOMs have some 25 bytes for each; an empty list takes 24 times its size in memory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,16 +103,16 @@ def _identifiers(document: dict[str, Any]) -> set[str]:
 
 def _described(document: dict[str, Any], source: Subject) -> dict[str, Any]:
     """The package of the source among those that the document describes."""
-    packages = objects(document, "packages")
-    named = set(_named(document))
+    found = objects(document, "packages")
     # A document with a single package need not say that it describes it (SPDX 2.3, 11.1).
-    found = [each for each in packages if each["SPDXID"] in named] if named else packages
+    if (named := set(_named(document))) or len(found) > 1:
+        found = [each for each in found if each["SPDXID"] in named]
     fitting = [each for each in found if source.digest in set(_digests(each))]
     if len(found) > 1 and len(fitting) == 1:
         found = fitting
     if len(found) != 1:
         raise Unsupported(
-            f"its SBOM describes {len(found)} packages, and it takes one to know which is {source.digest}"
+            f"its SBOM describes {len(found)} packages, where exactly one has to be the image {source.digest}"
         )
     refuse_another(_digests(found[0]), source)
     return found[0]
@@ -121,12 +121,12 @@ def _described(document: dict[str, Any], source: Subject) -> dict[str, Any]:
 def _named(document: dict[str, Any]) -> Iterator[str]:
     yield from (name for name in items(document, "documentDescribes") if isinstance(name, str))
     for each in objects(document, "relationships"):
-        match [each.get("spdxElementId"), each.get("relationshipType"), each.get("relatedSpdxElement")]:
-            case ["SPDXRef-DOCUMENT", "DESCRIBES", str(name)] | [
-                str(name),
+        ends = [each.get("spdxElementId"), each.get("relatedSpdxElement")]
+        match each.get("relationshipType"), ends:
+            case ("DESCRIBES", ["SPDXRef-DOCUMENT", str(name)]) | (
                 "DESCRIBED_BY",
-                "SPDXRef-DOCUMENT",
-            ]:
+                [str(name), "SPDXRef-DOCUMENT"],
+            ):
                 yield name
 
 
@@ -153,6 +153,8 @@ def _package(source: dict[str, Any], name: str, version: str, pair: Pair) -> dic
         ref.get("referenceLocator") for ref in _purl_references(twin)
     ):
         twin["externalRefs"].insert(0, purl_reference(pair.twin.purl, version))
+    if not list(_digests(source)):
+        source["checksums"] = [*objects(source, "checksums"), checksum(pair.source.digest)]
     source.pop("hasFiles", None)
     _part(source, twin, "annotations")
     return twin
