@@ -22,6 +22,7 @@ from recompress import run as running
 from recompress.errors import RecompressError, UsageError
 from recompress.jobs import default_jobs
 from recompress.options import (
+    SBOM_FROM,
     Attempts,
     AuthFile,
     CaFile,
@@ -33,6 +34,7 @@ from recompress.options import (
     OutputFormat,
     PartialPulls,
     PartialPullsOption,
+    SbomOption,
     Timeout,
     TlsVerify,
     Verify,
@@ -40,6 +42,8 @@ from recompress.options import (
     parsed_destination,
     parsed_platform,
     parsed_repository,
+    parsed_sbom,
+    parted,
     provers_for,
 )
 from recompress.printable import visible
@@ -48,6 +52,7 @@ from recompress.proving import Provers
 from recompress.reference import Reference
 from recompress.report import IndexReport, RunReport
 from recompress.run import RunOptions
+from recompress.sbom import Policy
 from recompress.showing import Output, show
 from recompress.twins import TwinsOptions, assemble_with_twins
 from recompress.verifier import Verifier
@@ -95,7 +100,8 @@ def run(
         list[str] | None,
         typer.Argument(
             metavar="REUSE_FROM",
-            help="The same as --reuse-from, in a form that the array parameter of a Task expands to.",
+            help="The same as --reuse-from, in a form that the array parameter of a Task expands to; behind "
+            f"-- and a literal {SBOM_FROM}, the same as that.",
         ),
     ] = None,
     platform: Annotated[
@@ -143,6 +149,16 @@ def run(
             help="Also push the gzip image's manifest as OCI, so that an index can hold both.",
         ),
     ] = False,
+    sbom: SbomOption = Policy.AUTO,
+    sbom_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="RECOMPRESS_SBOM_FROM",
+            metavar="REPO@sha256:…",
+            help="Take no other SBOM than this one, named by the digest of its JSON. May be given several "
+            "times. Default: the one that the registry has for IMAGE.",
+        ),
+    ] = None,
     results_dir: ResultsDir = None,
     authfile: AuthFile = None,
     ca_file: CaFile = None,
@@ -155,6 +171,7 @@ def run(
     """Push the zstd:chunked twin of IMAGE and prove it."""
     with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
         jobs = jobs or default_jobs()
+        behind, sboms = parted(more_reuse_from or [])
         options = RunOptions(
             image=Reference.parse(image),
             platform=parsed_platform(platform),
@@ -162,11 +179,13 @@ def run(
             level=level,
             jobs=jobs,
             reuse=not no_reuse,
-            reuse_from=tuple(map(Reference.parse, (*(reuse_from or ()), *(more_reuse_from or ())))),
+            reuse_from=tuple(map(Reference.parse, (*(reuse_from or ()), *behind))),
             oci_twin=oci_twin,
             keep_impossible=if_impossible is IfImpossible.KEEP,
             require_partial_pulls=partial_pulls is PartialPulls.REQUIRE,
             environment=dict(os.environ),
+            sbom=sbom,
+            sbom_from=frozenset(map(parsed_sbom, (*(sbom_from or ()), *sboms))),
         )
         connection = connection_to(authfile, ca_file, tls_verify, attempts)
         # In this order: provers are forked, and a reporter starts a thread.
@@ -253,6 +272,13 @@ def index(
     jobs: Jobs = None,
     if_impossible: IfImpossibleOption = IfImpossible.FAIL,
     partial_pulls: PartialPullsOption = PartialPulls.REQUIRE,
+    sbom: Annotated[
+        Policy,
+        typer.Option(
+            envvar="RECOMPRESS_SBOM",
+            help="auto, require: the index gets an SBOM that lists its images. none: it gets none.",
+        ),
+    ] = Policy.AUTO,
     results_dir: ResultsDir = None,
     authfile: AuthFile = None,
     ca_file: CaFile = None,
@@ -276,6 +302,7 @@ def index(
                 keep_impossible=if_impossible is IfImpossible.KEEP,
                 require_partial_pulls=partial_pulls is PartialPulls.REQUIRE,
                 environment=dict(os.environ),
+                sbom=sbom,
             )
             # In this order: provers are forked, and a reporter starts a thread.
             with Provers(jobs, connection) as provers, reporter() as progress:
@@ -284,7 +311,9 @@ def index(
                 )
         else:
             with connection.client(reference.repository) as client:
-                report = indexing.assemble(client, reference, references, is_task=is_task)
+                report = indexing.assemble(
+                    client, reference, references, is_task=is_task, has_sbom=sbom is not Policy.NONE
+                )
         _hand_out(report, output, results_dir)
 
 

@@ -15,9 +15,10 @@ from recompress.registry import RepositoryClient
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An image, and its entry where an index has it."""
+    """An image, what it was named by, and its entry where that is an index."""
 
     image: Image
+    named: Reference
     entry: Descriptor | None = None
 
     @property
@@ -43,7 +44,8 @@ def read(client: RepositoryClient, found: Manifest | Index, reference: Reference
     read differently.
     """
     if isinstance(found, Manifest):
-        return (Member(plan.check_image(client, found, reference.with_digest(found.digest))),)
+        at = reference.with_digest(found.digest)
+        return (Member(plan.check_image(client, found, at), at),)
     return tuple(_members(client, found, reference))
 
 
@@ -67,4 +69,4 @@ def _members(client: RepositoryClient, index: Index, reference: Reference) -> It
         except Artifact:
             # Not all artifacts say in the index what they are.
             continue
-        yield Member(replace(image, listed=entry.platform), entry)
+        yield Member(replace(image, listed=entry.platform), reference, entry)

@@ -15,10 +15,12 @@ import typer
 from recompress.errors import UsageError
 from recompress.manifest import Platform
 from recompress.proving import Provers
-from recompress.reference import Reference, Repository
+from recompress.reference import Digest, Reference, Repository
 from recompress.registry import Connection, Tls, auth_files
+from recompress.sbom import Policy
 from recompress.showing import Output
 
+SBOM_FROM = "--sbom-from"
 _LONGEST_TIMEOUT = 365 * 24 * 60 * 60
 """No timer goes to infinity."""
 
@@ -74,6 +76,13 @@ IfImpossibleOption = Annotated[
     typer.Option(
         envvar="RECOMPRESS_IF_IMPOSSIBLE",
         help="Where there can be no twin. fail: exit 5. keep: a warning, and the gzip image is taken.",
+    ),
+]
+SbomOption = Annotated[
+    Policy,
+    typer.Option(
+        envvar="RECOMPRESS_SBOM",
+        help="auto: the twin gets an SBOM where IMAGE has one. require: exit 5 where not. none: no SBOM.",
     ),
 ]
 AuthFile = Annotated[
@@ -158,3 +167,24 @@ def parsed_destination(text: str | None) -> Reference | None:
     if destination.digest:
         raise UsageError(f"--to {text}: a digest cannot be chosen, give a repository with or without a tag")
     return destination
+
+
+def parted(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The images and the SBOMs behind IMAGE: Tekton cannot repeat an option for an array."""
+    match arguments.count(SBOM_FROM):
+        case 0:
+            return arguments, []
+        case 1:
+            at = arguments.index(SBOM_FROM)
+            return arguments[:at], arguments[at + 1 :]
+        case _:
+            # One of them is an element of an array, and what follows it could be either.
+            raise UsageError(f"{SBOM_FROM} stands twice among the arguments: it is no image and no SBOM")
+
+
+def parsed_sbom(text: str) -> Digest:
+    """A value of --sbom-from. Raises UsageError."""
+    reference = Reference.parse(text)
+    if reference.digest is None or reference.tag:
+        raise UsageError(f"--sbom-from {text}: name an SBOM as REPO@sha256:…, by the digest of its JSON")
+    return reference.digest

@@ -15,11 +15,15 @@ from recompress.schemas import as_json
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A tag of a twin whose source is gone; `twin` is the digest of the manifest that it names."""
+    """A tag of a twin whose source is gone; `twin` is the digest of the manifest that it names.
+
+    `sbom` is the tag of the twin's SBOM, where that goes with it.
+    """
 
     tag: str
     source: Digest
     twin: Digest
+    sbom: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class PruneReport:
                         "tag": orphan.tag,
                         "source_digest": str(orphan.source),
                         "twin_digest": str(orphan.twin),
+                        "sbom_tag": orphan.sbom,
                     }
                     for orphan in self.orphans
                 ],
@@ -67,6 +72,8 @@ class PruneReport:
             table.add_column(heading, no_wrap=True)
         for orphan in self.orphans:
             table.add_row(orphan.tag, orphan.twin.short)
+            if orphan.sbom:
+                table.add_row(orphan.sbom, "its SBOM")
         found = counted(len(self.orphans), "orphan")
         count = f"{found} among {counted(len(self.orphans) + self.kept, 'tag')} of twins"
         verdict = "all deleted" if self.is_deleted and self.orphans else "nothing was deleted"

@@ -17,6 +17,7 @@ from recompress.image import Image
 from recompress.manifest import Compression, Descriptor, Platform
 from recompress.printable import counted, visible
 from recompress.reference import Digest, Reference
+from recompress.sbom_report import SbomReport
 from recompress.schemas import as_json
 
 
@@ -49,7 +50,8 @@ class LayerReport:
 class RunReport:
     """The outcome of `recompress run`; `verified` is what was proven: content, or structure alone.
 
-    `why_kept` says why there is no twin, where the results name the source for that.
+    `why_kept` says why there is no twin, where the results name the source for that; `sbom` is None where the
+    image that the results name has none.
     """
 
     source: Image
@@ -60,6 +62,7 @@ class RunReport:
     warnings: tuple[str, ...]
     verified: str
     why_kept: str | None = None
+    sbom: SbomReport | None = None
 
     @property
     def recompressed(self) -> bool:
@@ -97,6 +100,7 @@ class RunReport:
                 "seconds": round(self.seconds, 3),
                 "verified": self.verified,
                 "why_kept": self.why_kept,
+                "sbom": self.sbom.as_json() if self.sbom else None,
                 "warnings": list(self.warnings),
                 "results": dict(self.results),
             },
@@ -135,8 +139,9 @@ class RunReport:
             f"\nreused  {counted(count, 'layer')} from {origin}" for origin, count in self._origins()
         )
         saved = f"\nsaved   {decimal(self.saved)} not downloaded and compressed again" if self.saved else ""
+        sbom = f"\n{self.sbom.as_text()}" if self.sbom else ""
         warnings = "".join(f"\nwarning: {visible(warning)}" for warning in self.warnings)
-        return Group(table, Text(outcome + digests + reused + saved + warnings))
+        return Group(table, Text(outcome + digests + reused + saved + sbom + warnings))
 
     @property
     def _pushed(self) -> str:
@@ -252,11 +257,15 @@ class TwinReport:
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """The outcome of `recompress index`; with `--twins`, of what became of each gzip image, too."""
+    """The outcome of `recompress index`; with `--twins`, of what became of each gzip image, too.
+
+    `sbom` is where the SBOM of the index is attached, if it has one.
+    """
 
     reference: Reference
     entries: tuple[IndexEntry, ...]
     results: Mapping[str, str]
+    sbom: Reference | None = None
     twins: tuple[TwinReport, ...] = ()
 
     def as_json(self) -> str:
@@ -284,6 +293,7 @@ class IndexReport:
                     }
                     for twin in self.twins
                 ],
+                "sbom": str(self.sbom) if self.sbom else None,
                 "results": dict(self.results),
             },
         )
@@ -295,13 +305,14 @@ class IndexReport:
             table.add_column(heading, no_wrap=True)
         for entry in self.entries:
             table.add_row(str(entry.descriptor.platform or ""), str(entry.descriptor.digest), entry.kind)
-        twins = (
+        lines = [
             f"{twin.outcome}  {twin.source.platform}, twin {twin.twin}"
             if twin.twin
             else f"no twin  {twin.source.platform}: {visible(twin.why_kept or '')}"
             for twin in self.twins
-        )
-        return Group(table, Text("\n".join(twins))) if self.twins else table
+        ]
+        lines += [f"sbom    {self.sbom}"] if self.sbom else []
+        return Group(table, Text("\n".join(lines))) if lines else table
 
 
 def compression(layer: Descriptor) -> str:

@@ -25,6 +25,7 @@ from recompress.reference import Digest, Reference
 from recompress.registry import Connection, RepositoryClient
 from recompress.report import IndexReport, TwinOutcome, TwinReport
 from recompress.run import RunOptions
+from recompress.sbom import Policy
 from recompress.verifier import Verifier
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class TwinsOptions:
     keep_impossible: bool
     require_partial_pulls: bool
     environment: Mapping[str, str]
+    sbom: Policy
 
 
 def assemble_with_twins(
@@ -87,7 +89,14 @@ class _Twins:
         digests = [instead.get(image.digest, image.digest) for image in self.images if image.digest]
         digests += [report.twin for report in reports]
         references = tuple(Reference(self.to.repository, None, digest) for digest in digests if digest)
-        made = index.assemble(self.client, self.to, references, is_task=is_task, instead=instead)
+        made = index.assemble(
+            self.client,
+            self.to,
+            references,
+            is_task=is_task,
+            has_sbom=self.options.sbom is not Policy.NONE,
+            instead=instead,
+        )
         return replace(made, twins=tuple(reports))
 
     def _read(self, image: Reference) -> tuple[Member, ...]:
@@ -116,7 +125,7 @@ class _Twins:
         tagged = self._tagged(source.image)
         if tagged and self._is_proven(source.image, tagged):
             return TwinReport(source.image, tagged.digest, TwinOutcome.FOUND)
-        return self._made(source.image)
+        return self._made(source.image, source.named)
 
     def _tagged(self, source: Image) -> Image | None:
         """What an earlier run has left under the tag of the twin."""
@@ -147,19 +156,20 @@ class _Twins:
             return False
         return True
 
-    def _made(self, source: Image) -> TwinReport:
+    def _made(self, source: Image, named: Reference) -> TwinReport:
         options = RunOptions(
-            image=source.reference,
+            image=named,
             platform=None,
             to=None,
             level=self.options.level,
             jobs=self.options.jobs,
             reuse=True,
             reuse_from=(),
-            oci_twin=False,
+            oci_twin=True,
             keep_impossible=self.options.keep_impossible,
             require_partial_pulls=self.options.require_partial_pulls,
             environment=self.options.environment,
+            sbom=self.options.sbom,
         )
         report = run.run(options, self.connection, self.provers, self.reporter, source)
         if report.why_kept:
