@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recompress.image import Image
-from recompress.manifest import Compression, Descriptor, Platform
+from recompress.manifest import Compression, Descriptor
 from recompress.printable import counted, visible
 from recompress.reference import Digest, Reference
 from recompress.sbom_report import SbomReport
@@ -155,66 +155,6 @@ class RunReport:
         return Counter(layer.reused_from for layer in self.layers if layer.reused_from).most_common()
 
 
-@dataclass(frozen=True, slots=True)
-class InspectReport:
-    """The outcome of `recompress inspect`: each manifest with its layers."""
-
-    reference: Reference
-    is_index: bool
-    images: tuple[InspectedImage, ...]
-
-    def as_json(self) -> str:
-        """The report as one JSON object."""
-        return as_json(
-            "inspect",
-            {
-                "reference": str(self.reference),
-                "index": self.is_index,
-                "manifests": [
-                    {
-                        "digest": str(image.digest),
-                        "media_type": image.media_type,
-                        "platform": str(image.platform) if image.platform else None,
-                        "note": image.note,
-                        "layers": [_blob_json(layer) for layer in image.layers],
-                        "size": sum(layer.size for layer in image.layers),
-                    }
-                    for image in self.images
-                ],
-            },
-        )
-
-    def as_text(self) -> RenderableType:
-        """A table with a section per manifest."""
-        table = Table(title=str(self.reference), title_justify="left")
-        for heading in ("platform", "manifest", "layer", "compression", "chunked"):
-            table.add_column(heading, no_wrap=True)
-        table.add_column("size", justify="right", no_wrap=True)
-        for image in self.images:
-            head = (str(image.platform or ""), image.digest.short)
-            table.add_section()
-            if not image.layers:
-                table.add_row(*head, "", image.note, "", "")
-            for layer in image.layers:
-                chunked = "yes" if layer.compression is Compression.ZSTD_CHUNKED else "no"
-                table.add_row(*head, layer.digest.short, compression(layer), chunked, decimal(layer.size))
-                head = ("", "")
-            if len(image.layers) > 1:
-                table.add_row("", "", "total", "", "", decimal(sum(layer.size for layer in image.layers)))
-        return table
-
-
-@dataclass(frozen=True, slots=True)
-class InspectedImage:
-    """One manifest as `inspect` shows it; `note` says why there is nothing more to show."""
-
-    digest: Digest
-    media_type: str
-    platform: Platform | None
-    layers: tuple[Descriptor, ...]
-    note: str = ""
-
-
 class EntryKind(StrEnum):
     """What an entry of an index is: an image without zstd layers, one with them, or none."""
 
@@ -323,8 +263,8 @@ def compression(layer: Descriptor) -> str:
 def _layer_json(layer: LayerReport) -> dict[str, Any]:
     return {
         "diff_id": str(layer.diff_id),
-        "from": _blob_json(layer.source),
-        "to": _blob_json(layer.twin),
+        "from": blob_json(layer.source),
+        "to": blob_json(layer.twin),
         "action": str(layer.action),
         "reused_from": layer.reused_from,
         "why_full": layer.why_full,
@@ -332,7 +272,8 @@ def _layer_json(layer: LayerReport) -> dict[str, Any]:
     }
 
 
-def _blob_json(layer: Descriptor) -> dict[str, Any]:
+def blob_json(layer: Descriptor) -> dict[str, Any]:
+    """A layer as reports have it."""
     return {
         "digest": str(layer.digest),
         "media_type": layer.media_type,

@@ -9,6 +9,7 @@ import pytest
 
 from recompress.errors import UsageError
 from recompress.image import Image
+from recompress.inspect_report import InspectedImage, InspectReport
 from recompress.log import Warnings
 from recompress.manifest import (
     Compression,
@@ -22,8 +23,6 @@ from recompress.manifest import (
 from recompress.reference import Digest, Reference, Repository
 from recompress.report import (
     Action,
-    InspectedImage,
-    InspectReport,
     LayerReport,
     RunReport,
     compression,

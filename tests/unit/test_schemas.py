@@ -10,10 +10,11 @@ import pytest
 import typer
 
 from recompress import cli
+from recompress.inspect_report import InspectedImage, InspectReport
 from recompress.manifest import MediaType, Platform
 from recompress.prune_report import Orphan, PruneReport
 from recompress.reference import Digest
-from recompress.report import EntryKind, IndexEntry, IndexReport, InspectedImage, InspectReport
+from recompress.report import EntryKind, IndexEntry, IndexReport
 from recompress.schemas import VERSIONS, Command
 from recompress.showing import Report
 from tests import schema
