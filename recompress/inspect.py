@@ -50,8 +50,9 @@ def _related(
         twin = other.digest if other else whereabouts.twin_at_tag(client, one.manifest)
         own = OwnTwin(twin, whereabouts.is_in(index, twin)) if twin else None
         return replace(one.image, twin=own)
-    source = other.digest if other else whereabouts.source_by_tag(client, reference, one.manifest)
-    is_here = bool(other) or (source is not None and whereabouts.is_here(client, source))
+    source, is_here = (
+        (other.digest, True) if other else whereabouts.source_by_tag(client, reference, one.manifest)
+    )
     at = replace(reference, tag=None, digest=one.manifest.digest)
     sbom = whereabouts.sbom_of(client, one.manifest, at)
     twin_of = TwinOf(source, is_here, whereabouts.is_in(index, one.manifest.digest), sbom)

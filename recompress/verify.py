@@ -1,7 +1,7 @@
 """Proof that a twin is the same image for every client: of its structure here, of its content in `proving`.
 
-Usable as a library: it needs a client for the repository that holds the twin, the source image and the twin,
-and raises VerificationFailed where anything is not as it must be.
+It needs a client for the repository that holds the twin, the source image and the twin, and raises
+VerificationFailed where anything is not as it must be.
 """
 
 from __future__ import annotations

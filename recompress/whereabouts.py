@@ -35,11 +35,6 @@ def is_in(index: Index | None, digest: Digest) -> bool | None:
     return None if index is None else any(entry.digest == digest for entry in index.manifests)
 
 
-def is_here(client: RepositoryClient, digest: Digest) -> bool:
-    """Whether the repository has this image."""
-    return _manifest(client, digest) is not None
-
-
 def twin_at_tag(client: RepositoryClient, source: Manifest) -> Digest | None:
     """The twin that `run` has left under the tag that is made of the source's digest."""
     tag = twin.default_tag(source)
@@ -49,16 +44,21 @@ def twin_at_tag(client: RepositoryClient, source: Manifest) -> Digest | None:
     return found.digest if found.config.digest == source.config.digest else None
 
 
-def source_by_tag(client: RepositoryClient, reference: Reference, of: Manifest) -> Digest | None:
-    """The source of a twin, by the tag that names the twin and has the digest of its source in it.
+def source_by_tag(client: RepositoryClient, reference: Reference, of: Manifest) -> tuple[Digest | None, bool]:
+    """The source of a twin, and whether the repository has it, by the tag that has the source's digest in it.
 
     That is the tag of `reference`, or it is looked for among all tags.
     """
     for tag in _tags_of_twins(client, reference.tag):
-        found = _manifest(client, tag)
-        if found and found.digest == of.digest and twin.may_name(tag, of):
-            return twin.source_of(tag)
-    return None
+        found, source = _manifest(client, tag), twin.source_of(tag)
+        if source is None or found is None or found.digest != of.digest or not twin.may_name(tag, of):
+            continue
+        there = _manifest(client, source)
+        if not isinstance(there, Manifest):
+            return source, False
+        if there.config.digest == of.config.digest:
+            return source, True
+    return None, False
 
 
 def sbom_of(client: RepositoryClient, of: Manifest, reference: Reference) -> Sbom:

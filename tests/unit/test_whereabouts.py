@@ -120,6 +120,12 @@ def test_a_source_that_is_in_another_repository_is_named_by_its_digest_alone(reg
     assert (found["source_digest"], found["source"]) == (str(GZIP.digest), None)
 
 
+def test_a_tag_that_names_an_image_with_another_config_names_no_source(registry: Registry) -> None:
+    other = registry.add_twin(config=images.config([str(Digest.of(b"other"))]))
+    for report in (registry.inspect(TAG), registry.inspect(digest=other)):
+        assert twin_of(only(report), registry)["source_digest"] is None
+
+
 def test_a_zstd_image_that_no_tag_names_has_no_source(
     registry: Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:
