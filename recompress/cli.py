@@ -276,7 +276,8 @@ def index(
         Policy,
         typer.Option(
             envvar="RECOMPRESS_SBOM",
-            help="auto, require: the index gets an SBOM that lists its images. none: it gets none.",
+            help="auto, require: the index gets an SBOM that lists its images. none: it gets none. With "
+            "--twins, the same for the twins that are made, as `run` has it.",
         ),
     ] = Policy.AUTO,
     results_dir: ResultsDir = None,

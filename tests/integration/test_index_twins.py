@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ ARM64 = images.gzip_image({"a": b"arm64"}, architecture="arm64")
 DOCKER = [
     images.gzip_image({"a": name.encode()}, architecture=name, docker=True) for name in ("amd64", "arm64")
 ]
+DATA = Path(__file__).parents[1] / "data/sbom"
 ENCRYPTED = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"
 
 
@@ -220,6 +222,26 @@ def test_an_image_that_hosts_boot_from_is_warned_of(run: Run, push: Push) -> Non
     manifest = images.manifest(config, [images.descriptor(MediaType.OCI_LAYER_GZIP, layer)])
     report = run(push(HandmadeImage(manifest, config, (layer,)))).succeeded().report
     assert [warning for warning in report["warnings"] if "label ostree.bootable: bootc" in warning]
+
+
+def test_the_twins_that_are_made_get_their_sboms_and_so_does_the_index(
+    twins: Twins, push_index: Callable[..., str], registry: Registry, repository: str
+) -> None:
+    source = push_index(AMD64, DOCKER[1])
+    registry.push_blob(repository, b"{}")
+    for image in (AMD64, DOCKER[1]):
+        sbom = (DATA / "syft.spdx.json").read_bytes().replace(b"a" * 64, image.digest.hex.encode())
+        registry.push_blob(repository, sbom)
+        attached = images.manifest(b"{}", [images.descriptor("text/spdx+json", sbom)])
+        registry.push_manifest(repository, attached, selector=f"sha256-{image.digest.hex}.sbom")
+    report = twins(source).succeeded().report
+    made = [*(entry["digest"] for entry in report["manifests"]), report["reference"].partition("@")[2]]
+
+    expected = {f"{digest.replace(':', '-')}.sbom" for digest in made}
+    assert expected <= set(registry.tags(repository))
+    twins(source, "--sbom=require").succeeded()
+    lacking = push_index(ARM64)
+    twins(lacking, "--sbom=require").failed(5, "linux/arm64", "SBOM")
 
 
 @pytest.mark.parametrize(
