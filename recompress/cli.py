@@ -220,7 +220,8 @@ def verify(
         str, typer.Argument(help="The gzip image, as registry/repository[:tag]@sha256:…, or an index.")
     ],
     result: Annotated[
-        str | None, typer.Argument(help="Its twin, likewise. Without it, every twin in the index is proven.")
+        str | None,
+        typer.Argument(help="Its twin, in the same form. Without it, every twin in the index is proven."),
     ] = None,
     platform: Annotated[
         str | None, typer.Option(envvar="RECOMPRESS_PLATFORM", help="Which entry of an index.")
@@ -330,7 +331,9 @@ def prune(
         ),
     ] = None,
     # No variable: what deletes is said where it is done.
-    delete: Annotated[bool, typer.Option("--delete", help="Delete the tags, in place of a list.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete the orphans instead of listing them.")
+    ] = False,
     authfile: AuthFile = None,
     ca_file: CaFile = None,
     tls_verify: TlsVerify = True,
@@ -371,7 +374,7 @@ def _errors_as_exit_codes(debug: bool) -> Iterator[None]:
     log.to_stderr(debug)
     try:
         if sys.stdout is None:
-            raise UsageError("standard output is closed, and the report goes there")
+            raise UsageError("standard output is closed, so the report cannot be written")
         yield
     except RecompressError as error:
         _fail(f"error: {error}", error.exit_code, debug)

@@ -86,7 +86,8 @@ SbomOption = Annotated[
     ),
 ]
 AuthFile = Annotated[
-    Path | None, typer.Option(envvar="RECOMPRESS_AUTHFILE", help="Credentials, as of podman login.")
+    Path | None,
+    typer.Option(envvar="RECOMPRESS_AUTHFILE", help="Credentials file, as podman login writes it."),
 ]
 CaFile = Annotated[
     Path | None,
@@ -95,7 +96,12 @@ CaFile = Annotated[
         help="Certificates to trust besides the system's: a PEM file, or a directory of *.crt and *.pem.",
     ),
 ]
-TlsVerify = Annotated[bool, typer.Option(envvar="RECOMPRESS_TLS_VERIFY", help="Off is for tests only.")]
+TlsVerify = Annotated[
+    bool,
+    typer.Option(
+        envvar="RECOMPRESS_TLS_VERIFY", help="Check TLS certificates. Turning this off is for tests only."
+    ),
+]
 Attempts = Annotated[
     int, typer.Option(envvar="RECOMPRESS_ATTEMPTS", min=1, max=20, help="Tries per operation.")
 ]
