@@ -21,6 +21,7 @@ from recompress.sbom_search import Found
 from tests import images
 from tests.fake_registry import error_answer
 from tests.http_server import Answer, Request
+from tests.small_sboms import cyclonedx, spdx
 from tests.writable_registry import CYCLONEDX, SPDX, SPDX_ARTIFACT, WritableRegistry, writable_registry
 
 GZIP = images.gzip_image({"a": b"a"})
@@ -32,49 +33,7 @@ TWIN, OCI_TWIN = Digest.of(ZSTD), Digest.of(OCI)
 FALLBACK = f"sha256-{TWIN.hex}"
 
 
-def spdx(*packages: str, digest: Digest = GZIP.digest, **more: Any) -> bytes:
-    """An SPDX document as builders write it: an image, and what is in it."""
-    image = {
-        "SPDXID": "SPDXRef-image",
-        "name": "app",
-        "versionInfo": "1.0",
-        "downloadLocation": "NOASSERTION",
-        "checksums": [{"algorithm": "SHA256", "checksumValue": digest.hex}],
-    }
-    others = [{"SPDXID": f"SPDXRef-{p}", "name": p, "downloadLocation": "NOASSERTION"} for p in packages]
-    document = {
-        "spdxVersion": "SPDX-2.3",
-        "dataLicense": "CC0-1.0",
-        "SPDXID": "SPDXRef-DOCUMENT",
-        "name": "app",
-        "documentNamespace": "https://example.com/app",
-        "creationInfo": {"created": "2026-01-01T00:00:00Z", "creators": ["Tool: builder"]},
-        "packages": [image, *others],
-        "relationships": [
-            {
-                "spdxElementId": "SPDXRef-DOCUMENT",
-                "relationshipType": "DESCRIBES",
-                "relatedSpdxElement": "SPDXRef-image",
-            }
-        ],
-        **more,
-    }
-    return json.dumps(document).encode()
-
-
-def cyclonedx(**more: Any) -> bytes:
-    document = {
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.5",
-        "version": 3,
-        "metadata": {"component": {"type": "container", "name": "app", "bom-ref": "app"}},
-        "components": [{"type": "library", "name": "a"}],
-        **more,
-    }
-    return json.dumps(document).encode()
-
-
-SBOM = spdx("a", "b")
+SBOM = spdx("a", "b", digest=GZIP.digest)
 
 
 def serving_images(registry: WritableRegistry) -> WritableRegistry:
@@ -138,7 +97,7 @@ def pushed(registry: WritableRegistry) -> list[str]:
 # How it is attached
 
 
-@pytest.mark.parametrize(("content", "kind", "packages"), [(SBOM, SPDX, 2), (cyclonedx(), CYCLONEDX, 1)])
+@pytest.mark.parametrize(("content", "kind", "packages"), [(SBOM, SPDX, 2), (cyclonedx("a"), CYCLONEDX, 1)])
 def test_the_twins_sbom_is_attached_as_cosign_attaches_one(
     registry: WritableRegistry, content: bytes, kind: str, packages: int
 ) -> None:
@@ -355,10 +314,10 @@ def test_one_that_cannot_be_used_is_warned_of_or_ends_the_run_where_it_is_requir
 WRONG = [
     (b"\0", SPDX, "SBOM"),
     (b"[" * 100_000, SPDX, "SBOM"),
-    (b"{}", SPDX, "neither SPDX"),
+    (b"{}", SPDX, "of no known kind"),
     (spdx(digest=Digest.of(b"another")), SPDX, "SBOM"),
     (SBOM, CYCLONEDX, f"is {SPDX}, and is said to be {CYCLONEDX}"),
-    (cyclonedx(), SPDX, f"is {CYCLONEDX}, and is said to be {SPDX}"),
+    (cyclonedx("a"), SPDX, f"is {CYCLONEDX}, and is said to be {SPDX}"),
 ]
 
 
@@ -437,7 +396,7 @@ def test_an_sbom_that_is_replaced_meanwhile_is_not_taken_for_the_one_that_was_fo
 def test_a_signature_that_does_not_hold_any_more_is_warned_of(
     registry: WritableRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    registry.attach(GZIP.digest, cyclonedx(signature={"algorithm": "ES256", "value": "x"}), CYCLONEDX)
+    registry.attach(GZIP.digest, cyclonedx("a", signature={"algorithm": "ES256", "value": "x"}), CYCLONEDX)
     attach(registry)
     assert f"the SBOM of {registry.repository}@{TWIN}: the signature" in caplog.text
 
