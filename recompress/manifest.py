@@ -204,12 +204,16 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """An image config with the exact bytes it was read from; its digest is the image ID."""
+    """An image config with the exact bytes it was read from; its digest is the image ID.
+
+    `boot_labels` are those by which bootc and ostree know an image that hosts boot from.
+    """
 
     content: bytes
     platform: Platform
     diff_ids: tuple[Digest, ...]
     docker_only_fields: tuple[str, ...]
+    boot_labels: tuple[str, ...] = ()
 
     @property
     def digest(self) -> Digest:
@@ -272,7 +276,9 @@ def parse_config(content: bytes) -> Config:
     # The fields of Docker's config that the OCI specification has no word for. skopeo drops them
     # when it converts, and podman ignores Healthcheck in any manifest of an OCI type.
     docker_only = tuple(name for name in ("Healthcheck", "OnBuild", "Shell") if settings.get(name))
-    return Config(content, _platform(document), diff_ids, docker_only)
+    labels = (settings.get("Labels") or {}).keys()
+    boot = tuple(sorted(name for name in labels if name == "containers.bootc" or name.startswith("ostree.")))
+    return Config(content, _platform(document), diff_ids, docker_only, boot)
 
 
 def normalised(manifest: Manifest) -> bytes | None:

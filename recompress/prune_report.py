@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from recompress.printable import counted
 from recompress.reference import Digest, Repository
+from recompress.schemas import as_json
 
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A tag of a twin whose source is gone; `twin` is the digest of the manifest that it names."""
+    """A tag of a twin whose source is gone; `twin` is the digest of the manifest that it names.
+
+    `sbom` is the tag of the twin's SBOM, where that goes with it.
+    """
 
     tag: str
     source: Digest
     twin: Digest
+    sbom: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,8 @@ class PruneReport:
 
     def as_json(self) -> str:
         """The report as one JSON object."""
-        return json.dumps(
+        return as_json(
+            "prune",
             {
                 "outcome": self.outcome,
                 "repository": str(self.repository),
@@ -51,12 +57,12 @@ class PruneReport:
                         "tag": orphan.tag,
                         "source_digest": str(orphan.source),
                         "twin_digest": str(orphan.twin),
+                        "sbom_tag": orphan.sbom,
                     }
                     for orphan in self.orphans
                 ],
                 "kept": self.kept,
             },
-            indent=2,
         )
 
     def as_text(self) -> RenderableType:
@@ -66,7 +72,10 @@ class PruneReport:
             table.add_column(heading, no_wrap=True)
         for orphan in self.orphans:
             table.add_row(orphan.tag, orphan.twin.short)
-        count = f"{len(self.orphans)} of {len(self.orphans) + self.kept} tags of twins"
-        verdict = "were deleted" if self.is_deleted else "are orphans; nothing was deleted"
+            if orphan.sbom:
+                table.add_row(orphan.sbom, "its SBOM")
+        found = counted(len(self.orphans), "orphan")
+        count = f"{found} among {counted(len(self.orphans) + self.kept, 'tag')} of twins"
+        verdict = "all deleted" if self.is_deleted and self.orphans else "nothing was deleted"
         looked_in = ", ".join(map(str, self.sources))
-        return Group(table, Text(f"{count} {verdict}\nsources were looked for in {looked_in}"))
+        return Group(table, Text(f"{count}; {verdict}\nsources were looked for in {looked_in}"))

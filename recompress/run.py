@@ -9,7 +9,18 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from recompress import blobcache, limits, partial_pulls, plan, reuse, skopeo, twin, verify
+from recompress import (
+    blobcache,
+    bootable,
+    limits,
+    partial_pulls,
+    plan,
+    reuse,
+    sbom,
+    skopeo,
+    twin,
+    verify,
+)
 from recompress.blobcache import UnknownCache
 from recompress.copying import Copy, check_layers
 from recompress.errors import (
@@ -25,6 +36,7 @@ from recompress.layer import LARGE_TOC_BYTES, Verdict
 from recompress.log import Warnings
 from recompress.manifest import Descriptor, Manifest, MediaType, Platform, normalised
 from recompress.placing import check_tag, existing_tag
+from recompress.printable import counted
 from recompress.progress import Reporter
 from recompress.proving import Claim, Provers
 from recompress.reference import Digest, Reference
@@ -32,6 +44,7 @@ from recompress.registry import Connection, RepositoryClient, Served, retrying
 from recompress.report import Action, LayerReport, RunReport
 from recompress.results import Results
 from recompress.reuse import Offer, Place
+from recompress.sbom import Policy
 from recompress.tables import judge, layout_of, with_annotations
 from recompress.workspace import Workspace, workspace
 
@@ -53,14 +66,21 @@ class RunOptions:
     keep_impossible: bool
     require_partial_pulls: bool
     environment: Mapping[str, str]
+    sbom: Policy = Policy.AUTO
+    sbom_from: frozenset[Digest] = frozenset()
 
 
 def run(
-    options: RunOptions, connection: Connection, provers: Provers | None, reporter: Reporter
+    options: RunOptions,
+    connection: Connection,
+    provers: Provers | None,
+    reporter: Reporter,
+    source: Image | None = None,
 ) -> RunReport:
     """Push the zstd:chunked twin of an image, prove it, tag it; the report has the results.
 
-    Without `provers` the proof is of the structure alone. Raises a RecompressError.
+    Without `provers` the proof is of the structure alone. `source` is the image, where it has been read
+    already. Raises a RecompressError.
     """
     began = time.monotonic()
     skopeo.probe()
@@ -69,18 +89,26 @@ def run(
         warnings = stack.enter_context(Warnings())
         reporter.step(f"reading {options.image}")
         source_client = stack.enter_context(connection.client(options.image.repository))
-        source = plan.resolve(source_client, options.image, options.platform)
-        destination = options.to.repository if options.to else options.image.repository
+        source = source or plan.resolve(source_client, options.image, options.platform)
+        bootable.warn(source)
+        found = sbom.find(options.sbom, source_client, source, options.image, options.sbom_from)
+        repository = options.to.repository if options.to else options.image.repository
+        destination = stack.enter_context(connection.client(repository))
         done = _Run(
             options,
             connection,
             provers,
             reporter,
             source_client,
-            stack.enter_context(connection.client(destination)),
+            destination,
             source,
         ).run()
-        named = done.named
+        named, attached = done.named, None
+        if found:
+            reporter.step("deriving the SBOM")
+            at = source_client if named.repository == source_client.repository else destination
+            attached = sbom.attach(found, options.sbom, source_client, at, source, named)
+            named = replace(named, sbom=attached.blob.digest if attached else None)
         return RunReport(
             source=source,
             twin=Reference(named.repository, named.tag, named.digest),
@@ -90,6 +118,7 @@ def run(
             results=named.files(),
             warnings=tuple(warnings.texts),
             verified="content" if provers else "structure",
+            sbom=attached,
         )
 
 
@@ -185,7 +214,7 @@ class _Run:
         source, destination = self.source, self.destination
         destination.check_push()
         with self._workspace() as space:
-            self.reporter.step(f"copying {len(source.manifest.layers)} layers with skopeo")
+            self.reporter.step(f"copying {counted(len(source.manifest.layers), 'layer')} with skopeo")
             self._skopeo(space, source.reference, is_exact=True)
         destination.expect(source.digest)
         return replace(source, manifest=twin.read_back(destination, source.digest))
@@ -267,7 +296,7 @@ class _Run:
         pushed is not there any more.
         """
         source, options, destination = self.source, self.options, self.destination
-        self.reporter.step(f"recompressing {len(source.manifest.layers)} layers with skopeo")
+        self.reporter.step(f"recompressing {counted(len(source.manifest.layers), 'layer')} with skopeo")
         copied = self._skopeo(space, self._readable_by_skopeo())
         destination.expect(copied.digest)
         pushed = twin.read_back(destination, copied.digest)
@@ -335,7 +364,7 @@ class _Run:
             database = blobcache.create(space)
             if found:
                 what = "proving" if self.provers else "reading the tables of"
-                self.reporter.step(f"{what} {len(found)} layers that exist already")
+                self.reporter.step(f"{what} {counted(len(found), 'layer')} already in the registry")
             for offer, outcome in self._judge(found.values()):
                 if isinstance(outcome, RecompressError):
                     log.warning("not reused from %s: %s", offer.origin, outcome)
@@ -404,7 +433,7 @@ class _Run:
         unreadable: RecompressError | None = None
         if fresh:
             what = "verifying the content of" if self.provers else "reading the tables of"
-            self.reporter.step(f"{what} {len(fresh)} layers")
+            self.reporter.step(f"{what} {counted(len(fresh), 'layer')}")
         for offer, outcome in self._judge(fresh, is_new=True):
             if isinstance(outcome, VerificationFailed):
                 # skopeo cannot make the same stream of every layer: then there is no twin, and nobody lies.
@@ -467,7 +496,7 @@ class _Run:
         compressed = {layer.diff_id for layer in layers if layer.action is Action.COMPRESSED}
         if ignored := compressed & known.keys():
             taken = len(known) - len(ignored)
-            log.warning("skopeo took %d of %d layers that it could have reused", taken, len(known))
+            log.warning("skopeo took %d of %s that could be reused", taken, counted(len(known), "layer"))
         source = self.source
         fields = ", ".join(source.config.docker_only_fields)
         if fields and source.manifest.media_type == MediaType.DOCKER_MANIFEST:

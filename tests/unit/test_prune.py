@@ -189,16 +189,14 @@ def test_a_repository_without_tags_of_ours_has_no_orphans(elsewhere: Registry) -
     assert pruned(elsewhere) == PruneReport(elsewhere.repository, (elsewhere.repository,), (), 0, False)
 
 
-@pytest.mark.parametrize(
-    ("delete", "verdict"), [(False, "are orphans; nothing was deleted"), (True, "were deleted")]
-)
+@pytest.mark.parametrize(("delete", "verdict"), [(False, "nothing was deleted"), (True, "all deleted")])
 def test_the_table_says_what_was_done(
     registry: Registry, elsewhere: Registry, capsys: pytest.CaptureFixture[str], delete: bool, verdict: str
 ) -> None:
     show(pruned(registry, elsewhere, delete=delete), Output.TEXT)
     out = capsys.readouterr().out
     assert f"{tag(GONE)} │ {Digest.of(TWINS[GONE]).short}" in out
-    assert f"1 of 2 tags of twins {verdict}\n" in out
+    assert f"1 orphan among 2 tags of twins; {verdict}\n" in out
     assert out.endswith(f"sources were looked for in {registry.repository}, {elsewhere.repository}\n")
 
 
@@ -214,6 +212,106 @@ def test_orphans_are_deleted_by_their_tags_alone(registry: Registry) -> None:
     del before[tag(GONE)]
     assert registry.manifests == before
     assert orphans(pruned(registry, delete=True)) == []
+
+
+# SBOMs
+
+
+SBOM_LAYER = images.descriptor("text/spdx+json", b"sbom")
+
+
+def sbom_tag(content: bytes) -> str:
+    return f"sha256-{Digest.of(content).hex}.sbom"
+
+
+def sboms(report: PruneReport) -> list[str | None]:
+    return [orphan.sbom for orphan in report.orphans]
+
+
+@pytest.fixture
+def with_sboms(registry: Registry) -> Registry:
+    """Both twins have an SBOM, and so has the source that is there."""
+    for image in (TWINS[GONE], TWINS[THERE], SOURCES[THERE]):
+        registry.put(images.manifest(image, [SBOM_LAYER]), sbom_tag(image))
+    return registry
+
+
+@pytest.mark.parametrize("delete", [False, True])
+def test_the_sbom_of_a_twin_goes_with_it_and_no_other(with_sboms: Registry, delete: bool) -> None:
+    before = dict(with_sboms.manifests)
+    assert sboms(pruned(with_sboms, delete=delete)) == [sbom_tag(TWINS[GONE])]
+    expected = [sbom_tag(TWINS[GONE]), tag(GONE)] if delete else []
+    assert with_sboms.deletions == expected
+    assert with_sboms.manifests == {n: m for n, m in before.items() if n not in expected}
+
+
+def test_the_table_has_the_tag_of_the_sbom(with_sboms: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+    show(pruned(with_sboms), Output.TEXT)
+    assert f"│ {sbom_tag(TWINS[GONE])}         │ its SBOM" in capsys.readouterr().out
+
+
+def test_an_sbom_stays_as_long_as_its_twin_has_another_tag(with_sboms: Registry) -> None:
+    with_sboms.put(TWINS[GONE], "deployed")
+    assert sboms(pruned(with_sboms, delete=True)) == [None]
+    assert with_sboms.deletions == [tag(GONE)]
+
+
+def test_an_sbom_goes_with_the_last_of_two_tags_of_its_twin(with_sboms: Registry) -> None:
+    with_sboms.put(TWINS[GONE], tag(GONE, "oci"))
+    assert sboms(pruned(with_sboms)) == [sbom_tag(TWINS[GONE])] * 2
+    # The first of both tags goes without the SBOM, the second with it.
+    assert sboms(pruned(with_sboms, delete=True)) == [None, sbom_tag(TWINS[GONE])]
+    assert with_sboms.deletions == [tag(GONE, "oci"), sbom_tag(TWINS[GONE]), tag(GONE)]
+
+
+def test_the_sbom_of_a_twin_that_an_index_holds_stays(with_sboms: Registry) -> None:
+    with_sboms.put(images.index([images.descriptor(MediaType.OCI_MANIFEST, TWINS[GONE])]), "2.0")
+    nothing_is_deleted(with_sboms)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TWINS[2],
+        images.index([]),
+        images.manifest(b"{}", [ZSTD_LAYER]),
+        images.manifest(b"{}", [images.descriptor("text/spdx+json", b"x")] * 2),
+        images.manifest(b"{}", [images.descriptor("text/spdx+json", b"x")], MediaType.DOCKER_MANIFEST),
+    ],
+)
+def test_what_is_at_the_tag_of_an_sbom_and_is_none_stays(registry: Registry, content: bytes) -> None:
+    registry.put(content, sbom_tag(TWINS[GONE]))
+    assert sboms(pruned(registry, delete=True)) == [None]
+    assert registry.deletions == [tag(GONE)]
+
+
+@pytest.mark.parametrize("is_moved", [True, False])
+def test_an_sbom_that_is_moved_or_deleted_before_its_deletion_is_left_alone(
+    with_sboms: Registry, is_moved: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = sbom_tag(TWINS[GONE])
+    seen: list[int] = []
+
+    def change(request: Request) -> Answer | None:
+        if request.method == "GET" and request.path.endswith(name):
+            seen.append(1)
+            if len(seen) == 2:
+                del with_sboms.manifests[name]
+                if is_moved:
+                    with_sboms.put(TWINS[2], name)
+        return None
+
+    with_sboms.in_the_way = change
+    assert sboms(pruned(with_sboms, delete=True)) == [None]
+    assert with_sboms.deletions == [tag(GONE)]
+    assert f"{name} is not deleted: it was moved, or it is gone already" in caplog.text
+
+
+def test_an_sbom_that_cannot_be_deleted_keeps_its_twin(with_sboms: Registry) -> None:
+    with_sboms.in_the_way = answers("DELETE", ".sbom", error_answer(405, "UNSUPPORTED", "no"))
+    with pytest.raises(Unsupported, match=r"\.sbom, the SBOM of it: .*cannot delete a tag"):
+        pruned(with_sboms, delete=True)
+    assert tag(GONE) in with_sboms.manifests
 
 
 # What is not
@@ -368,8 +466,8 @@ def test_a_copied_image_does_not_show_that_the_sources_are_here(
 ) -> None:
     registry.lose(SOURCES[THERE])
     registry.put(COPIED, f"sha256-{Digest.of(COPIED).hex}.zstd-chunked")
-    refused(registry, Unsupported, "not one of the 2 twins .*--source")
-    refused(registry, Unsupported, "not one of the 2 twins .*--source", elsewhere)
+    refused(registry, Unsupported, "of 2 twins in .* not one has .*--source")
+    refused(registry, Unsupported, "of 2 twins in .* not one has .*--source", elsewhere)
     elsewhere.put(SOURCES[THERE])
     assert orphans(pruned(registry, elsewhere)) == [tag(GONE)]
 
@@ -378,7 +476,7 @@ def test_somebody_elses_image_of_our_name_does_not_show_that_the_sources_are_her
     registry: Registry,
 ) -> None:
     registry.put(images.gzip_image({"a": b"a"}).manifest, tag(THERE))
-    refused(registry, Unsupported, "not one of the 1 twins .*--source")
+    refused(registry, Unsupported, "of 1 twin in .* not one has .*--source")
 
 
 def test_a_source_repository_without_tags_is_there_if_it_has_a_source(
@@ -472,7 +570,7 @@ def test_a_tag_that_is_404_twice_holds_nothing(
 
 def test_a_twin_whose_tag_is_404_does_not_show_that_the_sources_are_here(registry: Registry) -> None:
     registry.in_the_way = lambda r: UNKNOWN if r.path.endswith(f"/manifests/{tag(THERE)}") else None
-    refused(registry, Unsupported, "not one of the 1 twins .*--source")
+    refused(registry, Unsupported, "of 1 twin in .* not one has .*--source")
 
 
 @pytest.mark.parametrize(
@@ -529,7 +627,9 @@ def test_what_can_be_no_index_is_passed_over(registry: Registry, content: bytes)
 def test_a_registry_that_cannot_delete_tags_is_told(registry: Registry, answer: Answer) -> None:
     registry.in_the_way = answers("DELETE", "", answer)
     before = dict(registry.manifests)
-    with pytest.raises(Unsupported, match=r"0 of 1 orphans were deleted.*cannot delete a tag by its name"):
+    with pytest.raises(
+        Unsupported, match=r"deleted 0 of 1 orphan, and then.*cannot delete a tag by its name"
+    ):
         pruned(registry, delete=True)
     assert registry.manifests == before
 
@@ -539,7 +639,9 @@ def test_a_tag_that_is_still_there_after_its_deletion_is_an_error(
     registry: Registry, waits: list[float], status: int
 ) -> None:
     registry.in_the_way = answers("DELETE", "", Answer(status))
-    message = f"0 of 1 orphans were deleted.*{tag(GONE)}.* cannot delete a tag by its name.* is still there"
+    message = (
+        f"deleted 0 of 1 orphan, and then.*{tag(GONE)}.* cannot delete a tag by its name.* is still there"
+    )
     with pytest.raises(Unsupported, match=message):
         pruned(registry, delete=True, attempts=3)
     assert len(waits) == 2
@@ -558,7 +660,7 @@ def test_a_tag_that_is_there_for_a_moment_after_its_deletion_is_deleted(
 def test_a_registry_that_fails_after_a_deletion_is_not_one_that_cannot_delete(registry: Registry) -> None:
     failing = answers("GET", tag(GONE), error_answer(500, "UNKNOWN", "oh"))
     registry.in_the_way = lambda r: failing(r) if registry.deletions else None
-    with pytest.raises(Unavailable, match="0 of 1 orphans were deleted"):
+    with pytest.raises(Unavailable, match="deleted 0 of 1 orphan, and then"):
         pruned(registry, delete=True)
 
 
@@ -695,7 +797,7 @@ def test_a_tag_that_is_gone_after_the_wait_is_no_orphan(
 def test_an_error_in_the_middle_says_how_many_were_deleted(registry: Registry) -> None:
     registry.put(TWINS[2], tag(2))
     registry.in_the_way = answers("DELETE", "", None, error_answer(403, "DENIED", "read only"))
-    with pytest.raises(Refused, match=r"1 of 2 orphans were deleted"):
+    with pytest.raises(Refused, match=r"deleted 1 of 2 orphans, and then"):
         pruned(registry, delete=True)
 
 

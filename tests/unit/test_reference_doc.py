@@ -7,7 +7,7 @@ import json
 import pkgutil
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -39,6 +39,17 @@ def rows(heading: str) -> list[list[str]]:
 
 def quoted(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
+
+
+def expect_same(found: Mapping[str, object], expected: Mapping[str, object]) -> None:
+    """Fail with a line for each row that has to be changed in the document."""
+    wrong = [
+        f"{key}: the document says {found.get(key)}, the program {expected.get(key)}"
+        for key in {**expected, **found}
+        if found.get(key) != expected.get(key)
+    ]
+    if wrong:
+        pytest.fail("\n".join(wrong), pytrace=False)
 
 
 def command() -> Any:
@@ -107,7 +118,7 @@ def test_every_option_has_a_row_with_its_variable_its_default_and_its_commands()
         choices = f"{name} {values}" if "|" in values else name
         found[name] = (choices, *cells)
         assert meaning
-    assert found == expected
+    expect_same(found, expected)
 
 
 def test_the_commands_are_those_of_the_program() -> None:
@@ -134,18 +145,19 @@ def test_every_result_of_the_tasks_has_a_row() -> None:
         for result in task(name)["results"]:
             expected[result["name"]].append(name)
     found = {quoted(result)[0]: quoted(of) for result, of, _ in rows("## Results")}
-    assert found == expected
+    expect_same(found, expected)
 
 
 @pytest.mark.parametrize(("name", "heading"), [("run", "### recompress"), ("index", "### recompress-index")])
 def test_every_parameter_of_a_task_has_a_row_with_its_default(name: str, heading: str) -> None:
     expected = {param["name"]: words(param.get("default")) for param in task(name)["params"]}
-    assert {quoted(param)[0]: default for param, default, _ in rows(heading)} == expected
+    found = {quoted(param)[0]: default for param, default, _ in rows(heading)}
+    expect_same(found, expected)
 
 
 @pytest.mark.parametrize(("name", "heading"), [("run", "### recompress"), ("index", "### recompress-index")])
 def test_the_row_of_a_parameter_names_the_option_that_it_sets(name: str, heading: str) -> None:
-    meanings = {quoted(param)[0]: quoted(meaning) for param, _, meaning in rows(heading)}
+    meanings = defaultdict(list, {quoted(param)[0]: quoted(meaning) for param, _, meaning in rows(heading)})
     variables = {option.envvar: option.opts[0] for of, option in options() if of == name}
     for entry in task(name)["steps"][0]["env"]:
         param = re.fullmatch(r"\$\(params\.(\w+)\)", entry["value"])
@@ -153,18 +165,14 @@ def test_the_row_of_a_parameter_names_the_option_that_it_sets(name: str, heading
             assert variables[entry["name"]] in meanings[param[1]]
 
 
-def schemas() -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The schema of the report of each command."""
-    for path in (ROOT / "docs").glob("*.schema.json"):
-        schema = json.loads(path.read_text())
-        for entry in schema.get("anyOf", [schema]):
-            name = entry["$ref"].rpartition("/")[2]
-            yield name, schema["$defs"][name]
+def fields(name: str) -> list[str]:
+    """The fields that a report of a command can have."""
+    schema = json.loads((ROOT / f"docs/{name}.schema.json").read_text())
+    forms = [form["$ref"].rpartition("/")[2] for form in schema.get("anyOf", [schema])]
+    return list(dict.fromkeys(field for form in forms for field in schema["$defs"][form]["properties"]))
 
 
 def test_every_field_of_a_report_is_listed() -> None:
-    expected = {name: list(schema["properties"]) for name, schema in schemas()}
-    found: Mapping[str, Sequence[str]] = {
-        quoted(of)[0]: quoted(fields) for of, fields in rows("## Reports as JSON")
-    }
-    assert found == expected
+    expected = {name: fields(name) for name in command().commands}
+    found = {quoted(of)[0]: quoted(listed) for of, listed in rows("## Reports as JSON")}
+    expect_same(found, expected)
