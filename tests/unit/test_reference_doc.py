@@ -41,6 +41,15 @@ def quoted(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
+def differences(found: Mapping[str, object], expected: Mapping[str, object]) -> str:
+    """What has to be changed in the document, a line for each row."""
+    return "\n".join(
+        f"{key}: documented as {found.get(key)}, and is {expected.get(key)}"
+        for key in {**expected, **found}
+        if found.get(key) != expected.get(key)
+    )
+
+
 def command() -> Any:
     # Of click's types, which some versions of typer have taken over and some import.
     return typer.main.get_command(cli.app)
@@ -107,7 +116,7 @@ def test_every_option_has_a_row_with_its_variable_its_default_and_its_commands()
         choices = f"{name} {values}" if "|" in values else name
         found[name] = (choices, *cells)
         assert meaning
-    assert found == expected
+    assert not differences(found, expected)
 
 
 def test_the_commands_are_those_of_the_program() -> None:
@@ -134,18 +143,19 @@ def test_every_result_of_the_tasks_has_a_row() -> None:
         for result in task(name)["results"]:
             expected[result["name"]].append(name)
     found = {quoted(result)[0]: quoted(of) for result, of, _ in rows("## Results")}
-    assert found == expected
+    assert not differences(found, expected)
 
 
 @pytest.mark.parametrize(("name", "heading"), [("run", "### recompress"), ("index", "### recompress-index")])
 def test_every_parameter_of_a_task_has_a_row_with_its_default(name: str, heading: str) -> None:
     expected = {param["name"]: words(param.get("default")) for param in task(name)["params"]}
-    assert {quoted(param)[0]: default for param, default, _ in rows(heading)} == expected
+    found = {quoted(param)[0]: default for param, default, _ in rows(heading)}
+    assert not differences(found, expected)
 
 
 @pytest.mark.parametrize(("name", "heading"), [("run", "### recompress"), ("index", "### recompress-index")])
 def test_the_row_of_a_parameter_names_the_option_that_it_sets(name: str, heading: str) -> None:
-    meanings = {quoted(param)[0]: quoted(meaning) for param, _, meaning in rows(heading)}
+    meanings = defaultdict(list, {quoted(param)[0]: quoted(meaning) for param, _, meaning in rows(heading)})
     variables = {option.envvar: option.opts[0] for of, option in options() if of == name}
     for entry in task(name)["steps"][0]["env"]:
         param = re.fullmatch(r"\$\(params\.(\w+)\)", entry["value"])
@@ -167,4 +177,4 @@ def test_every_field_of_a_report_is_listed() -> None:
     found: Mapping[str, Sequence[str]] = {
         quoted(of)[0]: quoted(fields) for of, fields in rows("## Reports as JSON")
     }
-    assert found == expected
+    assert not differences(found, expected)
