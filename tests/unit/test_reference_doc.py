@@ -41,13 +41,15 @@ def quoted(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def differences(found: Mapping[str, object], expected: Mapping[str, object]) -> str:
-    """What has to be changed in the document, a line for each row."""
-    return "\n".join(
-        f"{key}: documented as {found.get(key)}, and is {expected.get(key)}"
+def expect_same(found: Mapping[str, object], expected: Mapping[str, object]) -> None:
+    """Fail with a line for each row that has to be changed in the document."""
+    wrong = [
+        f"{key}: the document says {found.get(key)}, the program {expected.get(key)}"
         for key in {**expected, **found}
         if found.get(key) != expected.get(key)
-    )
+    ]
+    if wrong:
+        pytest.fail("\n".join(wrong), pytrace=False)
 
 
 def command() -> Any:
@@ -116,7 +118,7 @@ def test_every_option_has_a_row_with_its_variable_its_default_and_its_commands()
         choices = f"{name} {values}" if "|" in values else name
         found[name] = (choices, *cells)
         assert meaning
-    assert not differences(found, expected)
+    expect_same(found, expected)
 
 
 def test_the_commands_are_those_of_the_program() -> None:
@@ -143,14 +145,14 @@ def test_every_result_of_the_tasks_has_a_row() -> None:
         for result in task(name)["results"]:
             expected[result["name"]].append(name)
     found = {quoted(result)[0]: quoted(of) for result, of, _ in rows("## Results")}
-    assert not differences(found, expected)
+    expect_same(found, expected)
 
 
 @pytest.mark.parametrize(("name", "heading"), [("run", "### recompress"), ("index", "### recompress-index")])
 def test_every_parameter_of_a_task_has_a_row_with_its_default(name: str, heading: str) -> None:
     expected = {param["name"]: words(param.get("default")) for param in task(name)["params"]}
     found = {quoted(param)[0]: default for param, default, _ in rows(heading)}
-    assert not differences(found, expected)
+    expect_same(found, expected)
 
 
 @pytest.mark.parametrize(("name", "heading"), [("run", "### recompress"), ("index", "### recompress-index")])
@@ -177,4 +179,4 @@ def test_every_field_of_a_report_is_listed() -> None:
     found: Mapping[str, Sequence[str]] = {
         quoted(of)[0]: quoted(fields) for of, fields in rows("## Reports as JSON")
     }
-    assert not differences(found, expected)
+    expect_same(found, expected)
