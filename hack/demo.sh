@@ -15,7 +15,7 @@ mkdir -p "$work/certs"
 registry=recompress-demo-$$
 cleanup() {
     docker rm --force --volumes "$registry" "$registry-client" >/dev/null 2>&1 || true
-    [[ -z ${image:-} ]] || docker image rm "$image" >/dev/null 2>&1 || true
+    [[ -z ${image:-} ]] || docker image rm "$image" "${image%:*}:1.1" >/dev/null 2>&1 || true
     rm -rf "$work"
 }
 trap cleanup EXIT
@@ -55,3 +55,20 @@ docker run --rm --name "$registry-client" --network host \
     --volume "$PWD/hack/demo/pull.sh:/pull.sh:ro" --volume "$work/certs/ca.crt:/certs/ca.crt:ro" \
     recompress-test /pull.sh "$(<"$work/task/results/IMAGE_REF")" \
     "$(docker image inspect --format '{{.Id}}' "$image")"
+
+heading "6. Without a pipeline: a second version, one command, and what podman pulls of it"
+again=${image%:*}:1.1
+hack/images.sh "demo-again=$again"
+hack/step.sh "Pushing $again" docker push "$again"
+docker run --rm --name "$registry-client" --network host \
+    --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
+    --volume "$PWD:/src:ro" --volume "$work/certs:/certs:ro" \
+    recompress-test hack/demo/versions.sh "$address" | tee build/demo.txt
+
+# README has the output of an earlier run: the same but for digests and figures.
+shape() { sed -E 's/[0-9a-f]{12,}/N/g; s/[0-9]+(\.[0-9]+)?(b|KiB|MiB|%)?/N/g; s/ +/ /g' | sort; }
+in_readme() { sed -n '/<!-- demo -->/,/<!-- \/demo -->/p' README.md | sed 1,2d | head --lines=-2; }
+diff <(in_readme | shape) <(shape <build/demo.txt) || {
+    echo "README.md shows another output: put build/demo.txt there, between the demo marks" >&2
+    exit 1
+}
