@@ -24,17 +24,19 @@ def layers(
 ) -> tuple[LayerReport, ...]:
     """Each layer of the source with that of the result, and why clients have to pull it in full.
 
-    `seconds` are those that skopeo worked on a layer, by its short digest.
+    `seconds` are those that skopeo worked on a layer, by its short digest. It has none for one that it took
+    from elsewhere; what it compresses can be the same bytes as what it could have taken.
     """
     reported = []
     for (diff_id, before), (_, after), reason in zip(source.layers, result.layers, reasons, strict=True):
+        took = seconds.get(before.digest.short)
+        exists = known.get(diff_id)
         if before.digest == after.digest:
             action, origin = Action.KEPT, None
-        elif (exists := known.get(diff_id)) and exists.offer.layer.digest == after.digest:
+        elif took is None and exists and exists.offer.layer.digest == after.digest:
             action, origin = Action.REUSED, exists.offer.origin
         else:
             action, origin = Action.COMPRESSED, None
-        took = seconds.get(before.digest.short)
         reported.append(LayerReport(diff_id, before, after, action, origin, took, reason))
     return tuple(reported)
 

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rich.console import Group, RenderableType
 from rich.filesize import decimal
-from rich.table import Table
-from rich.text import Text
 
 from recompress.errors import VerificationFailed
 from recompress.image import Image
@@ -20,6 +17,7 @@ from recompress.layer import LayerProof
 from recompress.manifest import Compression, Descriptor, Platform
 from recompress.printable import visible
 from recompress.reference import Digest, Reference
+from recompress.sheet import Sheet
 
 
 class Action(StrEnum):
@@ -51,7 +49,8 @@ class LayerReport:
 class RunReport:
     """The outcome of `recompress run`; `verified` is what was proven: content, or structure alone.
 
-    `why_kept` says why there is no twin, where the results name the source for that.
+    `level` is the one that was asked for. `why_kept` says why there is no twin, where the results name the
+    source for that.
     """
 
     source: Image
@@ -61,6 +60,7 @@ class RunReport:
     results: Mapping[str, str]
     warnings: tuple[str, ...]
     verified: str
+    level: int | None = None
     why_kept: str | None = None
 
     @property
@@ -80,6 +80,13 @@ class RunReport:
         """The bytes of source layers that were neither downloaded nor compressed."""
         return sum(layer.source.size for layer in self.layers if layer.action is Action.REUSED)
 
+    @property
+    def reused_at_any_level(self) -> int | None:
+        """How many layers have the level at which they were compressed once, where one was asked for now."""
+        if self.level is None:
+            return None
+        return sum(layer.action is Action.REUSED for layer in self.layers)
+
     def as_json(self) -> str:
         """The report as one JSON object."""
         return json.dumps(
@@ -97,6 +104,8 @@ class RunReport:
                 "saved_size": self.saved,
                 "seconds": round(self.seconds, 3),
                 "verified": self.verified,
+                "level": self.level,
+                "reused_at_any_level": self.reused_at_any_level,
                 "why_kept": self.why_kept,
                 "warnings": list(self.warnings),
                 "results": dict(self.results),
@@ -104,15 +113,13 @@ class RunReport:
             indent=2,
         )
 
-    def as_text(self) -> RenderableType:
+    def as_text(self) -> Sheet:
         """The report as a table with the two digests below it."""
-        table = Table(
-            title=f"{self.source.reference.repository} · {self.source.platform}", title_justify="left"
+        table = Sheet(
+            f"{self.source.reference.repository} · {self.source.platform}",
+            left=("layer", "from", "to", "how", "pulled"),
+            right=("before", "after", "seconds"),
         )
-        for heading in ("layer", "from", "to", "how", "pulled"):
-            table.add_column(heading, no_wrap=True)
-        for heading in ("before", "after", "seconds"):
-            table.add_column(heading, justify="right", no_wrap=True)
         for layer in self.layers:
             table.add_row(
                 layer.source.digest.short,
@@ -134,9 +141,13 @@ class RunReport:
             outcome = f"there is no twin: {visible(self.why_kept)}\n"
             digests = f"source  {self.source.reference}\nresult  {self.twin}"
         reused = "".join(f"\nreused  {count} layers from {origin}" for origin, count in self._origins())
+        if count := self.reused_at_any_level:
+            reused += (
+                f"\nlevel   {self.level}, but for {count} reused layers: they have whatever level they had"
+            )
         saved = f"\nsaved   {decimal(self.saved)} not downloaded and compressed again" if self.saved else ""
         warnings = "".join(f"\nwarning: {visible(warning)}" for warning in self.warnings)
-        return Group(table, Text(outcome + digests + reused + saved + warnings))
+        return table.above(outcome + digests + reused + saved + warnings)
 
     @property
     def _pushed(self) -> str:
@@ -179,12 +190,13 @@ class InspectReport:
             indent=2,
         )
 
-    def as_text(self) -> RenderableType:
+    def as_text(self) -> Sheet:
         """A table with a section per manifest."""
-        table = Table(title=str(self.reference), title_justify="left")
-        for heading in ("platform", "manifest", "layer", "compression", "chunked"):
-            table.add_column(heading, no_wrap=True)
-        table.add_column("size", justify="right", no_wrap=True)
+        table = Sheet(
+            str(self.reference),
+            left=("platform", "manifest", "layer", "compression", "chunked"),
+            right=("size",),
+        )
         for image in self.images:
             head = (str(image.platform or ""), image.digest.short)
             table.add_section()
@@ -254,13 +266,13 @@ class VerifyReport:
             indent=2,
         )
 
-    def as_text(self) -> RenderableType:
+    def as_text(self) -> Sheet:
         """A table of the layers, with all that does not hold below it."""
-        table = Table(title=str(self.result.reference), title_justify="left")
-        for heading in ("layer", "diff_id", "verdict"):
-            table.add_column(heading, no_wrap=True)
-        for heading in ("entries", "compressed", "uncompressed"):
-            table.add_column(heading, justify="right", no_wrap=True)
+        table = Sheet(
+            str(self.result.reference),
+            left=("layer", "diff_id", "verdict"),
+            right=("entries", "compressed", "uncompressed"),
+        )
         for verdict in self.layers:
             row = [verdict.layer.digest.short, verdict.diff_id.short]
             if isinstance(proof := verdict.outcome, LayerProof):
@@ -280,7 +292,7 @@ class VerifyReport:
             f"image ID  {self.source.config.digest}, {kept}",
             *(f"failed: {visible(failure)}" for failure in self.all_failures),
         ]
-        return Group(table, Text("\n".join(lines)))
+        return table.above("\n".join(lines))
 
 
 class EntryKind(StrEnum):
@@ -332,11 +344,9 @@ class IndexReport:
             indent=2,
         )
 
-    def as_text(self) -> RenderableType:
+    def as_text(self) -> Sheet:
         """A table of the entries in their order."""
-        table = Table(title=str(self.reference), title_justify="left")
-        for heading in ("platform", "manifest", "kind"):
-            table.add_column(heading, no_wrap=True)
+        table = Sheet(str(self.reference), left=("platform", "manifest", "kind"))
         for entry in self.entries:
             table.add_row(str(entry.descriptor.platform or ""), str(entry.descriptor.digest), entry.kind)
         return table

@@ -91,6 +91,7 @@ def run(
             results=named.files(),
             warnings=tuple(warnings.texts),
             verified="content" if provers else "structure",
+            level=options.level,
         )
 
 
