@@ -15,7 +15,7 @@ from recompress.layer import Verdict
 from recompress.manifest import Descriptor, Manifest
 from recompress.progress import Reporter
 from recompress.proving import Claim, Provers
-from recompress.reference import Digest, Repository
+from recompress.reference import Digest
 from recompress.registry import Connection, RepositoryClient, retrying
 from recompress.reuse import Offer
 from recompress.tables import judge
@@ -43,6 +43,7 @@ class Judge:
 
     source: Image
     source_client: RepositoryClient
+    destination: RepositoryClient
     connection: Connection
     provers: Provers | None
     jobs: int
@@ -68,10 +69,9 @@ class Judge:
         self, offers: Sequence[Offer], *, is_new: bool
     ) -> list[tuple[Offer, Verdict | RecompressError]]:
         with ExitStack() as stack:
-            clients = {
-                repository: stack.enter_context(self.connection.client(repository))
-                for repository in {offer.repository for offer in offers}
-            }
+            clients = {client.repository: client for client in (self.source_client, self.destination)}
+            for repository in {offer.repository for offer in offers} - clients.keys():
+                clients[repository] = stack.enter_context(self.connection.client(repository))
 
             def outcome(offer: Offer) -> Verdict | RecompressError:
                 client = clients[offer.repository]
@@ -85,18 +85,15 @@ class Judge:
             return list(zip(offers, mapped(outcome, offers, self.jobs), strict=True))
 
     def verdicts(
-        self,
-        repository: Repository,
-        pushed: Manifest,
-        known: Mapping[Digest, Known],
-        proven: dict[Digest, Known],
+        self, pushed: Manifest, known: Mapping[Digest, Known], proven: dict[Digest, Known]
     ) -> list[Verdict]:
-        """For each layer that was pushed how clients have to pull it; not judged again is what was before.
+        """For each layer of the image that was pushed to the destination how clients have to pull it.
 
-        What is judged now is added to `proven`, also where this ends for a layer that cannot be read.
-        Raises Unsupported for a source layer of which no zstd:chunked one can be made.
+        Not judged again is what was judged before. What is judged now is added to `proven`, also where this ends
+        for a layer that cannot be read. Raises Unsupported for a source layer of which no zstd:chunked one can
+        be made.
         """
-        source = self.source
+        source, repository = self.source, self.destination.repository
         before = {**proven, **known}
         fresh = [
             Offer(diff_id, after, repository, str(source.reference))

@@ -64,23 +64,18 @@ def run(
     Without `provers` the proof is of the structure alone. Raises a RecompressError.
     """
     began = time.monotonic()
-    skopeo.probe()
     _check(options)
     with ExitStack() as stack:
+        check_skopeo = stack.enter_context(skopeo.probing())
         warnings = stack.enter_context(Warnings())
         reporter.step(f"reading {options.image}")
         source_client = stack.enter_context(connection.client(options.image.repository))
         source = plan.resolve(source_client, options.image, options.platform)
-        destination = options.to.repository if options.to else options.image.repository
-        done = _Run(
-            options,
-            connection,
-            provers,
-            reporter,
-            source_client,
-            stack.enter_context(connection.client(destination)),
-            source,
-        ).run()
+        check_skopeo()
+        destination = source_client
+        if options.to and options.to.repository != options.image.repository:
+            destination = stack.enter_context(connection.client(options.to.repository))
+        done = _Run(options, connection, provers, reporter, source_client, destination, source).run()
         named = done.named
         return RunReport(
             source=source,
@@ -260,7 +255,13 @@ class _Run:
     @property
     def _judge(self) -> Judge:
         return Judge(
-            self.source, self.source_client, self.connection, self.provers, self.options.jobs, self.reporter
+            source=self.source,
+            source_client=self.source_client,
+            destination=self.destination,
+            connection=self.connection,
+            provers=self.provers,
+            jobs=self.options.jobs,
+            reporter=self.reporter,
         )
 
     def _reusable(self, own: Mapping[Digest, Known]) -> dict[Digest, Known]:
@@ -337,7 +338,7 @@ class _Run:
             check_layers(self.source_client, source)
             raise
         twin.check_diff_ids(destination, pushed, source.config)
-        verdicts = self._judge.verdicts(destination.repository, pushed, known, proven)
+        verdicts = self._judge.verdicts(pushed, known, proven)
         return self._finish(pushed.layers, verdicts, copied.seconds)
 
     def _finish(
