@@ -310,7 +310,7 @@ class _Run:
             return None
         self.destination.expect(*(layer.digest for layer in here))
         verdicts = [known[diff_id].verdict for diff_id, _ in source.layers]
-        self.reporter.step(f"all {len(here)} layers are there already")
+        self.reporter.step(f"nothing to copy: all {len(here)} layers are there")
         try:
             return self._finish(here, verdicts, {})
         except Vanished as error:
