@@ -142,7 +142,7 @@ def check_repository(repository: Repository) -> None:
     if repository.registry.startswith("["):
         # containers/image 5.39, docker/reference: a host is a name, with a port.
         raise UsageError(
-            f"{repository}: skopeo takes no IPv6 address in an image name; "
+            f"{repository}: skopeo does not accept an IPv6 address in an image name; "
             f"give {repository.registry} a host name"
         )
 
@@ -233,13 +233,13 @@ def copy(
                 "or name another place in TMPDIR"
             )
         last = _last_words(words)
-        message = f"{_ending(status)}: {last or 'it said nothing'}"
+        message = f"{_ending(status)}: {last or 'it wrote no message'}"
         may_pass = status < 0 or _MAY_PASS.search(last)
         raise SkopeoFailed(message, temporary=True, words="" if may_pass else last)
     try:
         pushed = Digest.parse(_digest_file(space).read_text().strip())
     except (OSError, ValueError):
-        raise SkopeoFailed("skopeo ended well, but did not say what it pushed") from None
+        raise SkopeoFailed("skopeo succeeded, but did not write the digest of what it pushed") from None
     return Copied(pushed, seconds)
 
 
@@ -306,7 +306,7 @@ def _events(terminal: int, stall_seconds: float) -> Iterator[LayerEvent]:
             drawn.add(said)
             yield said[0]
         if time.monotonic() - moved > stall_seconds:
-            raise SkopeoFailed(f"skopeo did not get on for {stall_seconds:g} s", temporary=True)
+            raise SkopeoFailed(f"skopeo made no progress for {stall_seconds:g} s", temporary=True)
 
 
 def _lines(terminal: int) -> Iterator[list[str]]:
@@ -342,7 +342,7 @@ def _event(line: str) -> tuple[LayerEvent, str] | None:
 def _ending(status: int) -> str:
     match -status:
         case signal.SIGKILL:
-            return "skopeo was killed, most likely for want of memory (allow more of it, or lower --jobs)"
+            return "skopeo was killed, most likely because memory ran out (allow more of it, or lower --jobs)"
         case number if number > 0:
             return f"skopeo was ended by signal {number}"
     return f"skopeo failed with exit status {status}"

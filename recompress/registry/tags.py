@@ -79,5 +79,7 @@ def _query(link: Mapping[str, str], url: httpx.URL) -> bytes:
     except (KeyError, httpx.InvalidURL):
         following = httpx.URL("")
     if (following.host, following.port, following.path) != (url.host, url.port, url.path):
-        raise VerificationFailed("the registry's list of tags goes on at the address of something else")
+        raise VerificationFailed(
+            "the next page of the registry's list of tags is at the address of something else"
+        )
     return following.query
