@@ -19,6 +19,7 @@ from tests.integration.pods import TASKS, Pods, cluster
 from tests.integration.registries import Account, Registry
 from tests.integration.twins import assert_twin
 from tests.small_sboms import cyclonedx, spdx
+from tests.tekton.variables import Value
 
 IMAGE = images.gzip_image({"a": b"a" * 1000})
 DOCKER = images.gzip_image({"a": b"docker"}, docker=True)
@@ -234,8 +235,8 @@ def test_it_works_with_an_account_and_a_ca_of_its_own(
         "--sbom=require",
     )
     ended = recompress("run", source, *options, results=results).succeeded()
-    blob = ended.results["SBOM_BLOB_URL"].partition("@")[2]
-    assert json.loads(registry.blob(repository, blob))["name"] == ended.results["IMAGE_REF"]
+    digest = ended.results["SBOM_BLOB_URL"].partition("@")[2]
+    assert json.loads(registry.blob(repository, digest))["name"] == ended.results["IMAGE_REF"]
     assert f"whoever can push to {registry.host}/{repository} chooses it" in ended.out
 
 
@@ -246,7 +247,12 @@ def test_the_task_takes_the_sbom_that_a_build_task_names_among_those_of_all_its_
     url = attach(source, SPDX)
     pods = Pods(tmp_path, cluster(registry))
     others = [f"{registry.host}/{repository}@{Digest.of(name)}" for name in (b"arm64", b"s390x")]
-    given = {"IMAGE": source, "SBOM": "require", "REUSE_FROM": [source], "SBOM_FROM": [*others, url]}
+    given: dict[str, Value] = {
+        "IMAGE": source,
+        "SBOM": "require",
+        "REUSE_FROM": [source],
+        "SBOM_FROM": [*others, url],
+    }
     ended = pods("recompress", TASKS["recompress"], given, frozenset())
     assert ended.succeeded, ended.log
     assert_sbom(registry, repository, ended.results["IMAGE_REF"], ended.results["SBOM_BLOB_URL"])
