@@ -460,6 +460,14 @@ def in_main(file: str, **fields: Any) -> bytes:
     return other(file, change)
 
 
+@pytest.mark.parametrize("name", [f"app@SHA256:{'A' * 64}", f"app@sha256%3A{'a' * 64}"])
+def test_a_digest_that_is_spelled_otherwise_is_the_same_one(name: str) -> None:
+    for file in ("buildx.spdx.json", "syft.cdx.json"):
+        after = json.loads(derive(in_main(file, name=name), SOURCE, TWIN, NOW).content)
+        twin = after["packages"][0] if "packages" in after else after["metadata"]["component"]
+        assert twin["name"] == name[: -len("a" * 64)] + "b" * 64
+
+
 ANOTHER = f"describes another image, sha256:{'c' * 64}, not {A}"
 
 
