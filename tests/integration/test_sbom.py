@@ -15,7 +15,9 @@ from tests import images
 from tests.images import HandmadeImage
 from tests.integration.command import Outcome, recompress
 from tests.integration.conftest import Run
+from tests.integration.faults import BROKEN, PASSING, at_each_endpoint, broken
 from tests.integration.pods import TASKS, Pods, cluster
+from tests.integration.proxy import Proxy
 from tests.integration.registries import Account, Registry
 from tests.integration.twins import assert_twin
 from tests.small_sboms import cyclonedx, spdx
@@ -217,6 +219,19 @@ def test_the_index_has_an_sbom_with_each_of_its_images(
     assert index(registry, repository, results, source, twin).succeeded().results == outcome.results
     without = index(registry, repository, results, source, twin, "--sbom=none").succeeded()
     assert "SBOM_BLOB_URL" not in without.results
+
+
+@pytest.mark.parametrize("kind", ["reset in the middle", "cut in the middle", "busy"])
+def test_a_registry_that_fails_for_a_moment_anywhere_is_asked_again(
+    run: Run, push: Push, registry: Registry, repository: str, proxy: Proxy, tmp_path: Path, kind: str
+) -> None:
+    refer(push(IMAGE), SPDX, tmp_path)
+    fault = broken(kind, proxy) if kind in BROKEN else lambda _: PASSING["503"]
+    proxy.fault = at_each_endpoint(1, fault)
+    outcome = run(f"{proxy.host}/{repository}@{IMAGE.digest}", "--attempts=12").succeeded()
+    digest = outcome.results["SBOM_BLOB_URL"].partition("@")[2]
+    assert str(outcome.results["IMAGE_DIGEST"]) in registry.blob(repository, digest).decode()
+    assert len(discover(f"{registry.host}/{repository}@{outcome.results['IMAGE_DIGEST']}")) == 1
 
 
 def test_it_works_with_an_account_and_a_ca_of_its_own(
