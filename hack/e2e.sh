@@ -62,7 +62,7 @@ prepare_namespace() {
         apply_from_file configmap trusted-ca ca-bundle.crt "$CA_FILE"
     fi
     local file
-    for file in task.yaml index-task.yaml examples/build-image.yaml examples/*-pipeline.yaml; do
+    for file in task.yaml index-task.yaml examples/build-image.yaml examples/{existing-index,multi-arch}-pipeline.yaml; do
         sed "s|image: localhost/recompress:.*|image: ${TASK_IMAGE:-}|" "$file" |
             kubectl apply --namespace "$namespace" --filename - >/dev/null
     done
