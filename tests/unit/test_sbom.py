@@ -378,7 +378,7 @@ def test_an_sbom_is_not_read_further_than_its_descriptor_says(registry: Writable
     digest = registry.attach(GZIP.digest, SBOM)
     registry.blobs[str(digest)] = SBOM + b" " * 2**24
     source, found = find(registry)
-    with pytest.raises(VerificationFailed, match=f"larger than the {len(SBOM)} bytes"):
+    with pytest.raises(VerificationFailed, match=f"larger than the limit of {len(SBOM)} bytes"):
         attach_found(registry, source, found, policy=Policy.REQUIRE)
 
 
