@@ -230,9 +230,8 @@ def test_a_run_that_is_repeated_leaves_one_sbom(registry: WritableRegistry, is_r
 def test_what_is_there_and_says_the_same_at_another_time_stays(registry: WritableRegistry) -> None:
     registry.attach(GZIP.digest, SBOM)
     attach(registry)
-    document = json.loads(registry.sbom(TWIN))
-    document["creationInfo"]["created"] = "2020-01-01T00:00:00Z"
-    older = registry.attach(TWIN, json.dumps(document).encode())
+    created = json.loads(registry.sbom(TWIN))["creationInfo"]["created"]
+    older = registry.attach(TWIN, registry.sbom(TWIN).replace(created.encode(), b"2020-01-01T00:00:00Z"))
     report = attach(registry)
     assert (report.action, report.blob.digest) == (SbomAction.THERE, older)
 
@@ -263,6 +262,7 @@ def test_another_sbom_of_the_source_makes_another_one_of_the_twin(registry: Writ
         images.index([]),
         images.manifest(b"{}", [images.descriptor(SPDX, b"not there")]),
         images.manifest(b"{}", [images.descriptor(CYCLONEDX, SBOM)]),
+        images.manifest(b"{}", [{**images.descriptor(SPDX, b"large"), "size": 64 * 2**20}]),
         images.manifest(
             b"{}",
             [images.descriptor(SPDX, SBOM)],
