@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Group, RenderableType
 from rich.filesize import decimal
-from rich.table import Table
-from rich.text import Text
 
 from recompress.manifest import Compression, Descriptor, Platform
 from recompress.printable import visible
 from recompress.reference import Digest, Reference
 from recompress.report import blob_json, compression
 from recompress.schemas import as_json
+from recompress.sheet import Sheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +91,13 @@ class InspectReport:
             },
         )
 
-    def as_text(self) -> RenderableType:
+    def as_text(self) -> Sheet:
         """A table with a section for each manifest, with what is known of twins below it."""
-        table = Table(title=str(self.reference), title_justify="left")
-        for heading in ("platform", "manifest", "layer", "compression", "chunked"):
-            table.add_column(heading, no_wrap=True)
-        table.add_column("size", justify="right", no_wrap=True)
+        table = Sheet(
+            str(self.reference),
+            left=("platform", "manifest", "layer", "compression", "chunked"),
+            right=("size",),
+        )
         for image in self.images:
             head = (str(image.platform or ""), image.digest.short)
             table.add_section()
@@ -111,7 +110,7 @@ class InspectReport:
             if len(image.layers) > 1:
                 table.add_row("", "", "total", "", "", decimal(sum(layer.size for layer in image.layers)))
         lines = [line for image in self.images for line in _twin_lines(image, self.reference)]
-        return Group(table, Text("\n".join(lines))) if lines else table
+        return table.above("\n".join(lines))
 
 
 def _twin_lines(image: InspectedImage, at: Reference) -> Iterator[str]:

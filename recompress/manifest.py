@@ -204,16 +204,13 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """An image config with the exact bytes it was read from; its digest is the image ID.
-
-    `boot_labels` are those by which bootc and ostree know an image that hosts boot from.
-    """
+    """An image config with the exact bytes it was read from; its digest is the image ID."""
 
     content: bytes
     platform: Platform
     diff_ids: tuple[Digest, ...]
     docker_only_fields: tuple[str, ...]
-    boot_labels: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def digest(self) -> Digest:
@@ -276,9 +273,7 @@ def parse_config(content: bytes) -> Config:
     # The fields of Docker's config that the OCI specification has no word for. skopeo drops them
     # when it converts, and podman ignores Healthcheck in any manifest of an OCI type.
     docker_only = tuple(name for name in ("Healthcheck", "OnBuild", "Shell") if settings.get(name))
-    labels = (settings.get("Labels") or {}).keys()
-    boot = tuple(sorted(name for name in labels if name == "containers.bootc" or name.startswith("ostree.")))
-    return Config(content, _platform(document), diff_ids, docker_only, boot)
+    return Config(content, _platform(document), diff_ids, docker_only, settings.get("Labels", {}))
 
 
 def normalised(manifest: Manifest) -> bytes | None:

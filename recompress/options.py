@@ -69,7 +69,12 @@ Jobs = Annotated[
 ]
 Level = Annotated[
     int | None,
-    typer.Option(envvar="RECOMPRESS_LEVEL", min=1, max=20, help="Compression level. Default: skopeo's."),
+    typer.Option(
+        envvar="RECOMPRESS_LEVEL",
+        min=1,
+        max=20,
+        help="Compression level; skopeo has four: 1-2, 3-5, 6-9 and 10-20, which is the default.",
+    ),
 ]
 IfImpossibleOption = Annotated[
     IfImpossible,

@@ -14,17 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
-from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from recompress import streams
 from recompress.printable import visible
@@ -104,49 +94,15 @@ class PlainReporter:
         streams.say(f"[{time.monotonic() - self._began:6.1f} s] {visible(line)}", self._stream)
 
 
-class LiveReporter:
-    """A bar for each piece of work, with bytes of how many, rate, and the time that the rest will take."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-        self._lock = threading.Lock()
-
-    def step(self, text: str) -> None:
-        self._progress.console.print(visible(text), highlight=False)
-
-    def update(self, title: str, done: int, total: int) -> None:
-        with self._lock:
-            if title not in self._tasks:
-                self._tasks[title] = self._progress.add_task(title, total=total)
-            self._progress.update(self._tasks[title], completed=done, total=total)
-
-    def finish(self, title: str, outcome: str) -> None:
-        with self._lock:
-            task = self._tasks.pop(title, None)
-            if task is None:
-                self._progress.console.print(f"{title}: {outcome}", highlight=False)
-                return
-            total = self._progress.tasks[self._progress.task_ids.index(task)].total
-            self._progress.update(task, description=f"{title} {outcome}", completed=total)
-            self._progress.stop_task(task)
-
-
 @contextmanager
 def reporter(stream: TextIO | None = None) -> Iterator[Reporter]:
     """The reporter that fits the stream, by default stderr, for as long as the run takes."""
     stream = stream or sys.stderr
-    console = Console(file=stream, markup=False, emoji=False)
-    if console.is_terminal:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-        )
-        with Progress(*columns, console=console) as progress:
-            yield LiveReporter(progress)
+    if stream.isatty():
+        from recompress import live  # noqa: PLC0415 a log does not wait for it
+
+        with live.reporter(stream) as bars:
+            yield bars
         return
     plain = PlainReporter(stream)
     stop = threading.Event()

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from recompress.printable import counted
 from recompress.reference import Digest, Repository
 from recompress.schemas import as_json
+from recompress.sheet import Sheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +62,9 @@ class PruneReport:
             },
         )
 
-    def as_text(self) -> RenderableType:
+    def as_text(self) -> Sheet:
         """A table of the orphans, with what was done with them below it."""
-        table = Table(title=str(self.repository), title_justify="left")
-        for heading in ("orphan", "twin"):
-            table.add_column(heading, no_wrap=True)
+        table = Sheet(str(self.repository), left=("orphan", "twin"))
         for orphan in self.orphans:
             table.add_row(orphan.tag, orphan.twin.short)
             if orphan.sbom:
@@ -78,4 +73,4 @@ class PruneReport:
         count = f"{found} among {counted(len(self.orphans) + self.kept, 'tag')} of twins"
         verdict = "all deleted" if self.is_deleted and self.orphans else "nothing was deleted"
         looked_in = ", ".join(map(str, self.sources))
-        return Group(table, Text(f"{count}; {verdict}\nsources were looked for in {looked_in}"))
+        return table.above(f"{count}; {verdict}\nsources were looked for in {looked_in}")

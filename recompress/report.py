@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rich.console import Group, RenderableType
 from rich.filesize import decimal
-from rich.table import Table
-from rich.text import Text
 
 from recompress.image import Image
 from recompress.manifest import Compression, Descriptor
@@ -19,6 +16,7 @@ from recompress.printable import counted, visible
 from recompress.reference import Digest, Reference
 from recompress.sbom_report import SbomReport
 from recompress.schemas import as_json
+from recompress.sheet import Sheet
 
 
 class Action(StrEnum):
@@ -50,8 +48,8 @@ class LayerReport:
 class RunReport:
     """The outcome of `recompress run`; `verified` is what was proven: content, or structure alone.
 
-    `why_kept` says why there is no twin, where the results name the source for that; `sbom` is None where the
-    image that the results name has none.
+    `level` is the one that was asked for. `why_kept` says why there is no twin, where the results name the
+    source for that; `sbom` is None where the image that the results name has none.
     """
 
     source: Image
@@ -61,6 +59,7 @@ class RunReport:
     results: Mapping[str, str]
     warnings: tuple[str, ...]
     verified: str
+    level: int | None = None
     why_kept: str | None = None
     sbom: SbomReport | None = None
 
@@ -81,6 +80,13 @@ class RunReport:
         """The bytes of source layers that were neither downloaded nor compressed."""
         return sum(layer.source.size for layer in self.layers if layer.action is Action.REUSED)
 
+    @property
+    def reused_at_any_level(self) -> int | None:
+        """How many layers have the level at which they were compressed once, where one was asked for now."""
+        if self.level is None:
+            return None
+        return sum(layer.action is Action.REUSED for layer in self.layers)
+
     def as_json(self) -> str:
         """The report as one JSON object."""
         return as_json(
@@ -99,6 +105,8 @@ class RunReport:
                 "saved_size": self.saved,
                 "seconds": round(self.seconds, 3),
                 "verified": self.verified,
+                "level": self.level,
+                "reused_at_any_level": self.reused_at_any_level,
                 "why_kept": self.why_kept,
                 "sbom": self.sbom.as_json() if self.sbom else None,
                 "warnings": list(self.warnings),
@@ -106,15 +114,13 @@ class RunReport:
             },
         )
 
-    def as_text(self) -> RenderableType:
+    def as_text(self) -> Sheet:
         """The report as a table with the two digests below it."""
-        table = Table(
-            title=f"{self.source.reference.repository} · {self.source.platform}", title_justify="left"
+        table = Sheet(
+            f"{self.source.reference.repository} · {self.source.platform}",
+            left=("layer", "from", "to", "how", "pulled"),
+            right=("before", "after", "seconds"),
         )
-        for heading in ("layer", "from", "to", "how", "pulled"):
-            table.add_column(heading, no_wrap=True)
-        for heading in ("before", "after", "seconds"):
-            table.add_column(heading, justify="right", no_wrap=True)
         for layer in self.layers:
             table.add_row(
                 layer.source.digest.short,
@@ -138,10 +144,12 @@ class RunReport:
         reused = "".join(
             f"\nreused  {counted(count, 'layer')} from {origin}" for origin, count in self._origins()
         )
+        if count := self.reused_at_any_level:
+            reused += f"\nlevel   {self.level}; {counted(count, 'reused layer')} may have another"
         saved = f"\nsaved   {decimal(self.saved)} not downloaded and compressed again" if self.saved else ""
         sbom = f"\n{self.sbom.as_text()}" if self.sbom else ""
         warnings = "".join(f"\nwarning: {visible(warning)}" for warning in self.warnings)
-        return Group(table, Text(outcome + digests + reused + saved + sbom + warnings))
+        return table.above(outcome + digests + reused + saved + sbom + warnings)
 
     @property
     def _pushed(self) -> str:
@@ -238,11 +246,9 @@ class IndexReport:
             },
         )
 
-    def as_text(self) -> RenderableType:
+    def as_text(self) -> Sheet:
         """A table of the entries in their order."""
-        table = Table(title=str(self.reference), title_justify="left")
-        for heading in ("platform", "manifest", "kind"):
-            table.add_column(heading, no_wrap=True)
+        table = Sheet(str(self.reference), left=("platform", "manifest", "kind"))
         for entry in self.entries:
             table.add_row(str(entry.descriptor.platform or ""), str(entry.descriptor.digest), entry.kind)
         lines = [
@@ -252,7 +258,7 @@ class IndexReport:
             for twin in self.twins
         ]
         lines += [f"sbom    {self.sbom}"] if self.sbom else []
-        return Group(table, Text("\n".join(lines))) if lines else table
+        return table.above("\n".join(lines))
 
 
 def compression(layer: Descriptor) -> str:

@@ -60,7 +60,8 @@ def assemble_with_twins(
     RecompressError.
     """
     index.checked_tag(to, images)
-    skopeo.probe()
+    with skopeo.probing() as check_skopeo:
+        check_skopeo()
     with connection.client(to.repository) as client:
         return _Twins(to, images, options, connection, provers, reporter, client).run(is_task)
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Group, RenderableType
 from rich.filesize import decimal
-from rich.table import Table
-from rich.text import Text
 
 from recompress.errors import Unsupported, VerificationFailed
 from recompress.image import Image
@@ -17,6 +14,7 @@ from recompress.manifest import Descriptor
 from recompress.printable import visible
 from recompress.reference import Digest, Reference
 from recompress.schemas import as_json
+from recompress.sheet import Sheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +70,13 @@ class VerifyReport:
         """The report as one JSON object."""
         return as_json("verify", self.document())
 
-    def as_text(self) -> RenderableType:
+    def as_text(self) -> Sheet:
         """A table of the layers, with all that does not hold below it."""
-        table = Table(title=str(self.result.reference), title_justify="left")
-        for heading in ("layer", "diff_id", "verdict"):
-            table.add_column(heading, no_wrap=True)
-        for heading in ("entries", "compressed", "uncompressed"):
-            table.add_column(heading, justify="right", no_wrap=True)
+        table = Sheet(
+            str(self.result.reference),
+            left=("layer", "diff_id", "verdict"),
+            right=("entries", "compressed", "uncompressed"),
+        )
         for verdict in self.layers:
             row = [verdict.layer.digest.short, verdict.diff_id.short]
             if isinstance(proof := verdict.outcome, LayerProof):
@@ -98,7 +96,7 @@ class VerifyReport:
             f"image ID  {self.source.config.digest}, {kept}",
             *(f"failed: {visible(failure)}" for failure in self.all_failures),
         ]
-        return Group(table, Text("\n".join(lines)))
+        return table.above("\n".join(lines))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,20 +144,20 @@ class VerifyIndexReport:
             },
         )
 
-    def as_text(self) -> RenderableType:
+    def as_text(self) -> Sheet:
         """A table with a row for each twin, with all that does not hold below it."""
-        table = Table(title=str(self.reference), title_justify="left")
-        for heading in ("platform", "twin", "source", "verdict"):
-            table.add_column(heading, no_wrap=True)
-        for heading in ("layers", "pulled in full", "compressed"):
-            table.add_column(heading, justify="right", no_wrap=True)
+        table = Sheet(
+            str(self.reference),
+            left=("platform", "twin", "source", "verdict"),
+            right=("layers", "pulled in full", "compressed"),
+        )
         for twin in self.twins:
             table.add_row(*_row(twin))
         for image in self.unpaired:
             table.add_row(str(image.platform), image.digest.short, "none", "not compared", "", "", "")
         failures = (f"failed: {visible(failure)}" for failure in self.all_failures)
         warnings = (f"warning: {visible(warning)}" for warning in self.warnings)
-        return Group(table, Text("\n".join((*failures, *warnings))))
+        return table.above("\n".join((*failures, *warnings)))
 
 
 def _reason(failures: tuple[str, ...]) -> str:

@@ -322,20 +322,6 @@ def test_the_fields_that_only_docker_knows_are_named(settings: object, fields: t
 
 
 @pytest.mark.parametrize(
-    ("labels", "found"),
-    [
-        (None, ()),
-        ({"containers.bootc.x": "1", "ostree": "1", "a.ostree.b": "1"}, ()),
-        ({"ostree.linux": "6", "a": "b", "containers.bootc": "1"}, ("containers.bootc", "ostree.linux")),
-    ],
-)
-def test_the_labels_of_an_image_that_hosts_boot_from_are_named(
-    labels: object, found: tuple[str, ...]
-) -> None:
-    assert parse_config(images.config(settings={"Labels": labels})).boot_labels == found
-
-
-@pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"no", "its config is not JSON"),

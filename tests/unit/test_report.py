@@ -139,6 +139,18 @@ def test_the_json_report_has_all_that_the_table_has_in_bytes_and_seconds(
     assert first["to"]["chunked"] is True
 
 
+@pytest.mark.parametrize("level", [None, 3])
+def test_with_a_level_it_is_said_how_many_layers_may_have_another_one(
+    capsys: pytest.CaptureFixture[str], level: int | None
+) -> None:
+    asked = replace(report(), level=level)
+    document = json.loads(asked.as_json())
+    assert (document["level"], document["reused_at_any_level"]) == (level, level and 1)
+    show(asked, Output.TEXT)
+    line = "level   3; 1 reused layer may have another"
+    assert (line in capsys.readouterr().out.splitlines()) == (level is not None)
+
+
 def test_a_source_that_is_its_own_twin_is_reported_as_nothing_done(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
