@@ -492,6 +492,18 @@ def test_a_component_without_a_bom_ref_is_found_by_its_purl_in_the_list() -> Non
     assert after["components"][0]["bom-ref"] == after["metadata"]["component"]["bom-ref"]
 
 
+@pytest.mark.parametrize("empty", [None, ""])
+def test_components_without_a_name_are_not_the_main_one(empty: str | None) -> None:
+    document = load("syft.cdx.json")
+    document["metadata"]["component"] |= {"bom-ref": empty, "purl": empty}
+    document["components"] = [
+        {"type": "library", "name": "a"},
+        {"type": "library", "name": "b", "purl": empty},
+    ]
+    after = result(document)
+    assert after["components"] == document["components"]
+
+
 # What is no SBOM of the image
 
 
@@ -539,6 +551,7 @@ ANOTHER = f"describes another image, sha256:{'c' * 64}, not {A}"
         in_main("syft.cdx.json", name=f"app@sha256:{'c' * 64}"),
         in_main("syft.cdx.json", purl=f"pkg:oci/app@sha256:{'c' * 64}"),
         in_main("syft.cdx.json", hashes=[{"alg": "SHA-256", "content": "c" * 64}]),
+        other("mobster.cdx.json", lambda d: d["components"][0]["hashes"][0].update(content="c" * 64)),
     ],
 )
 def test_a_main_component_with_another_digest_is_of_another_image(content: bytes) -> None:
@@ -557,25 +570,25 @@ def test_a_main_component_with_another_digest_is_of_another_image(content: bytes
         (b'{"_type":"https://in-toto.io/Statement/v1"}', "in-toto.io"),
         (b'{"@context":"https://spdx.org/rdf/3.0.1/spdx-context.jsonld"}', "3.0.1"),
         (b'{"spdxVersion":"SPDX-2.3"}', "describes 0 packages"),
-        (b'{"spdxVersion":"SPDX-2.3","packages":{}}', "not as a list"),
+        (b'{"spdxVersion":"SPDX-2.3","packages":{}}', "not a list"),
         (b'{"spdxVersion":"SPDX-2.3","packages":[1]}', "not a JSON object"),
         (b'{"spdxVersion":"SPDX-2.3","packages":[{}]}', "without an SPDXID"),
         (b'{"spdxVersion":"SPDX-2.3","packages":[{"SPDXID":5}]}', "without an SPDXID"),
         (b'{"spdxVersion":"SPDX-2.3","packages":[{"SPDXID":[]}]}', "without an SPDXID"),
-        (b'{"spdxVersion":"SPDX-2.3","packages":[{"SPDXID":"a"}],"creationInfo":1}', "not as a JSON object"),
+        (b'{"spdxVersion":"SPDX-2.3","packages":[{"SPDXID":"a"}],"creationInfo":1}', "not a JSON object"),
         (b'{"spdxVersion":"SPDX-2.3","packages":[{"SPDXID":"a"},{"SPDXID":"b"}]}', "describes 0 packages"),
         (b'{"bomFormat":"CycloneDX","specVersion":"1.5"}', "no metadata.component"),
-        (b'{"bomFormat":"CycloneDX","specVersion":"1.5","metadata":[]}', "not as a JSON object"),
+        (b'{"bomFormat":"CycloneDX","specVersion":"1.5","metadata":[]}', "not a JSON object"),
         (
             b'{"bomFormat":"CycloneDX","specVersion":"1.5","metadata":{"component":{}}}',
             "no metadata.component",
         ),
-        (in_main("syft.cdx.json", hashes=[{"alg": "SHA-256", "content": 5}]), "checksum that is none"),
+        (in_main("syft.cdx.json", hashes=[{"alg": "SHA-256", "content": 5}]), "not 64 hex digits"),
         (in_main("syft.cdx.json", **{"bom-ref": 5}), "bom-ref"),
-        (in_main("syft.cdx.json", pedigree=[]), "not as a JSON object"),
+        (in_main("syft.cdx.json", pedigree=[]), "not a JSON object"),
         (
             in_main("buildx.spdx.json", checksums=[{"algorithm": "SHA256", "checksumValue": "short"}]),
-            "checksum that is none",
+            "not 64 hex digits",
         ),
         (
             other("syft.spdx.json", lambda d: d["files"][0].update(SPDXID=d["packages"][0]["SPDXID"])),
@@ -592,9 +605,15 @@ def test_a_main_component_with_another_digest_is_of_another_image(content: bytes
             "describes 0 packages",
         ),
         (other("trivy.cdx.json", lambda d: d["components"].append(d["components"][0])), "bom-ref"),
-        (other("mobster.cdx.json", lambda d: d["components"].append(d["components"][0])), "bom-ref"),
+        (other("mobster.cdx.json", lambda d: d["components"].append(d["components"][0])), "more than once"),
         (
             other("mobster.cdx.json", lambda d: d["components"][1].update(components=[d["components"][0]])),
+            "more than once",
+        ),
+        (
+            other(
+                "mobster.cdx.json", lambda d: d["components"][1].update(components=[dict(d["components"][1])])
+            ),
             "bom-ref",
         ),
         (
