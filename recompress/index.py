@@ -10,9 +10,10 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
-from recompress import plan
+from recompress import attached, plan, sbom_document
 from recompress.errors import Artifact, NotFound, Unsupported, UsageError, Vanished, VerificationFailed
 from recompress.manifest import (
     INDEX_ZSTD_ANNOTATION,
@@ -26,6 +27,7 @@ from recompress.printable import printable
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, Served
 from recompress.report import EntryKind, IndexEntry, IndexReport
+from recompress.sbom_document import SbomFormat
 
 log = logging.getLogger(__name__)
 
@@ -51,29 +53,40 @@ class _Found:
 
 
 def assemble(
-    client: RepositoryClient, to: Reference, images: tuple[Reference, ...], *, is_task: bool
+    client: RepositoryClient,
+    to: Reference,
+    images: tuple[Reference, ...],
+    *,
+    is_task: bool,
+    has_sbom: bool,
 ) -> IndexReport:
     """Push an index of `images` (manifests, or indexes that are flattened) and tag it as `to`.
 
     A variant that only an index has is kept, and what a single index says of itself; what is lost is told.
-    The same images in the same order give the same digest. Raises UsageError for images without
-    a digest or of another repository, and where the results would not fit into those of a Task
-    that they are for; Unsupported for images that cannot be in one index. Then nothing is pushed.
+    The same images in the same order give the same digest. With `has_sbom` the index gets an SBOM that lists
+    them. Raises UsageError for images without a digest or of another repository, and where the results would
+    not fit into those of a Task that they are for; Unsupported for images that cannot be in one index. Then
+    nothing is pushed.
     """
     tag = _checked_tag(to, images)
     sources = [(image, plan.read(client, image.selector, image)) for image in images]
     entries = _ordered(_without_duplicates(_with_all_platforms(list(_found(client, sources)))))
     content = _document(_kept_of_index(sources), entries)
     digest = Digest.of(content)
-    results = _results(to, digest, entries)
+    reference, now = to.with_digest(digest), datetime.now(UTC)
+    sbom = sbom_document.of_index(reference, entries, now) if has_sbom else None
+    results = _results(reference, entries, Digest.of(sbom) if sbom else None)
     if is_task:
         _check_size(results)
     served = Served(content, MediaType.OCI_INDEX)
     _push(client, digest, served, entries)
     if client.manifest(digest).content != content:
         raise VerificationFailed(f"the registry does not give back the index {digest} as it was pushed")
+    if sbom:
+        pushed = attached.push(client, digest, sbom, SbomFormat.SPDX, now, is_referrer=False)
+        results = _results(reference, entries, pushed.blob.digest)
     client.tag(tag, served)
-    return IndexReport(to.with_digest(digest), tuple(entries), results)
+    return IndexReport(reference, tuple(entries), results, pushed.at if sbom else None)
 
 
 def _push(client: RepositoryClient, digest: Digest, served: Served, entries: Iterable[IndexEntry]) -> None:
@@ -324,12 +337,14 @@ def _entry_document(descriptor: Descriptor) -> dict[str, Any]:
     return document
 
 
-def _results(to: Reference, digest: Digest, entries: Iterable[IndexEntry]) -> dict[str, str]:
+def _results(index: Reference, entries: Iterable[IndexEntry], sbom: Digest | None) -> dict[str, str]:
     # A manifest may be there for several platforms.
     digests = dict.fromkeys(entry.descriptor.digest for entry in entries if entry.is_image)
-    images = [replace(to, tag=None, digest=digest) for digest in digests]
-    return {
-        "IMAGE_URL": str(to),
-        "IMAGE_DIGEST": str(digest),
-        "IMAGES": ",".join(map(str, images)),
+    images = [f"{index.repository}@{digest}" for digest in digests]
+    results = {
+        "IMAGE_URL": f"{index.repository}:{index.tag}",
+        "IMAGE_DIGEST": str(index.digest),
+        "IMAGE_REF": f"{index.repository}@{index.digest}",
+        "IMAGES": ",".join(images),
     }
+    return results | {"SBOM_BLOB_URL": f"{index.repository}@{sbom}"} if sbom else results

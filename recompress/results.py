@@ -11,20 +11,22 @@ from pathlib import Path
 from recompress.errors import UsageError
 from recompress.reference import Digest, Repository
 
-_NAMES = ("IMAGE_URL", "IMAGE_DIGEST", "IMAGE_REF", "OCI_IMAGE_REF", "IMAGES")
+_NAMES = ("IMAGE_URL", "IMAGE_DIGEST", "IMAGE_REF", "OCI_IMAGE_REF", "SBOM_BLOB_URL", "IMAGES")
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
     """What Tekton Chains signs (URL and digest), and what builds the index (references).
 
-    `oci_twin` is the gzip image as an OCI manifest, where it was asked for.
+    `oci_twin` is the gzip image as an OCI manifest, where it was asked for; `sbom` the SBOM of the image, the
+    document itself, where there is one.
     """
 
     repository: Repository
     tag: str | None
     digest: Digest
     oci_twin: Digest | None = None
+    sbom: Digest | None = None
 
     def files(self) -> Mapping[str, str]:
         """File name and content of each result."""
@@ -36,6 +38,8 @@ class Results:
         }
         if self.oci_twin:
             files["OCI_IMAGE_REF"] = f"{self.repository}@{self.oci_twin}"
+        if self.sbom:
+            files["SBOM_BLOB_URL"] = f"{self.repository}@{self.sbom}"
         return files
 
 

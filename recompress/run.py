@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from recompress import blobcache, limits, partial_pulls, plan, reuse, skopeo, twin, verify
+from recompress import blobcache, limits, partial_pulls, plan, reuse, sbom, skopeo, twin, verify
 from recompress.blobcache import UnknownCache
 from recompress.copying import Copy, check_layers
 from recompress.errors import (
@@ -32,6 +32,7 @@ from recompress.registry import Connection, RepositoryClient, Served, retrying
 from recompress.report import Action, LayerReport, RunReport
 from recompress.results import Results
 from recompress.reuse import Offer, Place
+from recompress.sbom import Policy
 from recompress.tables import judge, layout_of, with_annotations
 from recompress.workspace import Workspace, workspace
 
@@ -53,6 +54,8 @@ class RunOptions:
     keep_impossible: bool
     require_partial_pulls: bool
     environment: Mapping[str, str]
+    sbom: Policy = Policy.AUTO
+    sbom_from: frozenset[Digest] = frozenset()
 
 
 def run(
@@ -70,17 +73,24 @@ def run(
         reporter.step(f"reading {options.image}")
         source_client = stack.enter_context(connection.client(options.image.repository))
         source = plan.resolve(source_client, options.image, options.platform)
-        destination = options.to.repository if options.to else options.image.repository
+        found = sbom.find(options.sbom, source_client, source, options.image, options.sbom_from)
+        repository = options.to.repository if options.to else options.image.repository
+        destination = stack.enter_context(connection.client(repository))
         done = _Run(
             options,
             connection,
             provers,
             reporter,
             source_client,
-            stack.enter_context(connection.client(destination)),
+            destination,
             source,
         ).run()
-        named = done.named
+        named, attached = done.named, None
+        if found:
+            reporter.step("deriving the SBOM")
+            at = source_client if named.repository == source_client.repository else destination
+            attached = sbom.attach(found, options.sbom, source_client, at, source, named)
+            named = replace(named, sbom=attached.blob.digest if attached else None)
         return RunReport(
             source=source,
             twin=Reference(named.repository, named.tag, named.digest),
@@ -90,6 +100,7 @@ def run(
             results=named.files(),
             warnings=tuple(warnings.texts),
             verified="content" if provers else "structure",
+            sbom=attached,
         )
 
 

@@ -22,6 +22,11 @@ def test_the_results_name_the_twin_by_tag_by_digest_and_by_reference() -> None:
     }
 
 
+def test_an_sbom_is_named_by_the_digest_of_its_json() -> None:
+    files = Results(REPOSITORY, "1", DIGEST, sbom=Digest.of(b"{}")).files()
+    assert files["SBOM_BLOB_URL"] == f"quay.io/org/app@{Digest.of(b'{}')}"
+
+
 def test_without_a_tag_the_url_is_the_repository() -> None:
     assert Results(REPOSITORY, None, DIGEST).files()["IMAGE_URL"] == "quay.io/org/app"
 
@@ -91,7 +96,7 @@ def test_a_good_results_directory_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 def test_results_of_an_earlier_run_are_taken_away_before_a_new_one(tmp_path: Path) -> None:
-    names = ("IMAGE_URL", "IMAGE_DIGEST", "IMAGE_REF", "OCI_IMAGE_REF", "IMAGES")
+    names = ("IMAGE_URL", "IMAGE_DIGEST", "IMAGE_REF", "OCI_IMAGE_REF", "SBOM_BLOB_URL", "IMAGES")
     for name in (*names, "OTHER"):
         (tmp_path / name).write_text("old")
     results.check_directory(tmp_path)

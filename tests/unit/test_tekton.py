@@ -109,6 +109,26 @@ def test_the_examples_by_resolver_are_entries_of_a_pipeline_that_tekton_runs() -
         validation.check(replace(example, tasks=(*others, entry)), TASKS)
 
 
+def with_sbom_from(example: Pipeline) -> Pipeline:
+    """The example as its comment says to change it."""
+    text = (ROOT / "examples/multi-arch-pipeline.yaml").read_text()
+    (name, value) = re.findall(r"# - name: (SBOM_FROM)\n +#   value: (.*)\n", text)[0]
+    entries = {task.name: task for task in example.tasks}
+    recompress = entries["recompress"]
+    more = {**recompress.params, name: yaml.safe_load(value)}
+    return replace(example, tasks=tuple({**entries, "recompress": replace(recompress, params=more)}.values()))
+
+
+def test_the_example_runs_with_the_sboms_of_a_build_task_that_makes_some() -> None:
+    example = with_sbom_from(next(p for p in PIPELINES if p.name == "multi-arch"))
+    with pytest.raises(Refused, match="not a named result"):
+        validation.check(example, TASKS)
+    build = TASKS["build-image"]
+    validation.check(
+        example, {**TASKS, "build-image": replace(build, results=(*build.results, "SBOM_BLOB_URL"))}
+    )
+
+
 # Variables
 
 
@@ -251,12 +271,13 @@ def test_results_of_4096_bytes_with_what_tekton_adds_travel_and_one_byte_more_do
         results.message({"R": "x" * (room + 1)})
 
 
-def test_results_of_an_instance_stay_below_a_kilobyte_for_a_repository_of_a_hundred_characters() -> None:
-    repository = Repository("registry.example.com", "x" * 79)
+def test_results_of_an_instance_stay_below_three_kilobytes_with_the_longest_names() -> None:
+    repository = Repository("registry.example.com", "x" * 234)
     digest = Digest.of(b"")
-    files = Results(repository, f"sha256-{digest.hex}.zstd-chunked", digest, oci_twin=digest).files()
+    tag = f"sha256-{digest.hex}.zstd-chunked"
+    files = Results(repository, tag, digest, oci_twin=digest, sbom=digest).files()
     assert files.keys() == set(TASKS["recompress"].results)
-    assert len(results.message(files)) < 1024
+    assert len(results.message(files)) < 3 * 1024
 
 
 def test_a_result_that_is_not_declared_is_a_mistake(tmp_path: Path) -> None:

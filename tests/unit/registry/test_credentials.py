@@ -183,9 +183,7 @@ def test_the_store_knows_docker_hub_by_the_name_that_docker_gives_it(tmp_path: P
 
 
 def test_a_registry_token_alone_is_refused_because_skopeo_would_show_it(tmp_path: Path) -> None:
-    with pytest.raises(
-        Refused, match=r"only a 'registrytoken'.*'auth' or an 'identitytoken'"
-    ) as refused:
+    with pytest.raises(Refused, match=r"only a 'registrytoken'.*'auth' or an 'identitytoken'") as refused:
         found(tmp_path, {"auths": {"quay.io": {"registrytoken": "secret"}}})
     assert "secret" not in str(refused.value)
 
