@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from recompress import plan
+from recompress import plan, results
 from recompress.errors import Artifact, NotFound, Unsupported, UsageError, Vanished, VerificationFailed
 from recompress.manifest import (
     INDEX_ZSTD_ANNOTATION,
@@ -28,9 +28,6 @@ from recompress.registry import RepositoryClient, Served
 from recompress.report import EntryKind, IndexEntry, IndexReport
 
 log = logging.getLogger(__name__)
-
-_MOST_RESULT_BYTES = 4096 - 256
-"""The termination message of a Task has 4,096 bytes, and Tekton's own entries take some of them."""
 
 _KEPT_OF_INDEX = ("annotations", "artifactType", "subject")
 """What an index says of itself, besides its entries (OCI image-index.md)."""
@@ -57,23 +54,21 @@ def assemble(
 
     A variant that only an index has is kept, and what a single index says of itself; what is lost is told.
     The same images in the same order give the same digest. Raises UsageError for images without
-    a digest or of another repository, and where the results would not fit into those of a Task
-    that they are for; Unsupported for images that cannot be in one index. Then nothing is pushed.
+    a digest or of another repository; Unsupported for images that cannot be in one index. Then nothing is
+    pushed. Where the results are for a Task (`is_task`) and do not fit into its message, IMAGES is left out.
     """
     tag = _checked_tag(to, images)
     sources = [(image, plan.read(client, image.selector, image)) for image in images]
     entries = _ordered(_without_duplicates(_with_all_platforms(list(_found(client, sources)))))
     content = _document(_kept_of_index(sources), entries)
     digest = Digest.of(content)
-    results = _results(to, digest, entries)
-    if is_task:
-        _check_size(results)
+    handed_out = _results(to, digest, entries, is_task=is_task)
     served = Served(content, MediaType.OCI_INDEX)
     _push(client, digest, served, entries)
     if client.manifest(digest).content != content:
         raise VerificationFailed(f"the registry does not give back the index {digest} as it was pushed")
     client.tag(tag, served)
-    return IndexReport(to.with_digest(digest), tuple(entries), results)
+    return IndexReport(to.with_digest(digest), tuple(entries), handed_out)
 
 
 def _push(client: RepositoryClient, digest: Digest, served: Served, entries: Iterable[IndexEntry]) -> None:
@@ -97,17 +92,6 @@ def _is_served(client: RepositoryClient, digest: Digest) -> bool:
     except NotFound:
         return False
     return True
-
-
-def _check_size(results: Mapping[str, str]) -> None:
-    # How Tekton's entrypoint writes them (pkg/result, RunResult), in the order of its fields.
-    message = [{"key": name, "value": value, "type": 1} for name, value in results.items()]
-    size = len(json.dumps(message, separators=(",", ":")))
-    if size > _MOST_RESULT_BYTES:
-        raise UsageError(
-            f"the results would be {size} bytes, and {_MOST_RESULT_BYTES} fit into a Task's termination "
-            "message: make an index of fewer platforms, or use a shorter repository name"
-        )
 
 
 def _checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:
@@ -324,12 +308,20 @@ def _entry_document(descriptor: Descriptor) -> dict[str, Any]:
     return document
 
 
-def _results(to: Reference, digest: Digest, entries: Iterable[IndexEntry]) -> dict[str, str]:
+def _results(
+    to: Reference, digest: Digest, entries: Iterable[IndexEntry], *, is_task: bool
+) -> dict[str, str]:
     # A manifest may be there for several platforms.
     digests = dict.fromkeys(entry.descriptor.digest for entry in entries if entry.is_image)
     images = [replace(to, tag=None, digest=digest) for digest in digests]
-    return {
-        "IMAGE_URL": str(to),
-        "IMAGE_DIGEST": str(digest),
-        "IMAGES": ",".join(map(str, images)),
-    }
+    named = {"IMAGE_URL": str(to), "IMAGE_DIGEST": str(digest)}
+    all_results = {**named, "IMAGES": ",".join(map(str, images))}
+    if not is_task or results.fit(all_results):
+        return all_results
+    log.warning(
+        "the result IMAGES is left out: with its %s images the results would not fit into a Task's "
+        "termination message. Tekton Chains signs the index here, and each image only in the TaskRun that "
+        "pushed it",
+        len(images),
+    )
+    return named

@@ -2,41 +2,77 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recompress.errors import UsageError
-from recompress.reference import Digest, Repository
+from recompress.reference import Reference
 
-_NAMES = ("IMAGE_URL", "IMAGE_DIGEST", "IMAGE_REF", "OCI_IMAGE_REF", "IMAGES")
+_NAMES = (
+    "IMAGE_URL",
+    "IMAGE_DIGEST",
+    "IMAGE_REF",
+    "OCI_IMAGE_URL",
+    "OCI_IMAGE_DIGEST",
+    "OCI_IMAGE_REF",
+    "SOURCE_ARTIFACT_INPUTS",
+    "IMAGES",
+)
+
+_MOST_BYTES = 4096 - 256
+"""The termination message of a Task has 4,096 bytes, and Tekton's own entries take some of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What Tekton Chains signs (URL and digest), and what builds the index (references).
+    """What a run hands out; each image has its digest, and a tag where one is on it.
 
-    `oci_twin` is the gzip image as an OCI manifest, where it was asked for.
+    `oci_image` is the gzip image as an OCI manifest, where it was asked for. `source` is the manifest that
+    `image` was made of; None where `image` is the source itself.
     """
 
-    repository: Repository
-    tag: str | None
-    digest: Digest
-    oci_twin: Digest | None = None
+    image: Reference
+    oci_image: Reference | None = None
+    source: Reference | None = None
 
-    def files(self) -> Mapping[str, str]:
+    def files(self) -> dict[str, str]:
         """File name and content of each result."""
-        tag = f":{self.tag}" if self.tag else ""
-        files = {
-            "IMAGE_URL": f"{self.repository}{tag}",
-            "IMAGE_DIGEST": str(self.digest),
-            "IMAGE_REF": f"{self.repository}@{self.digest}",
-        }
-        if self.oci_twin:
-            files["OCI_IMAGE_REF"] = f"{self.repository}@{self.oci_twin}"
+        files = _names("", self.image)
+        if self.oci_image:
+            files |= _names("OCI_", self.oci_image)
+        if self.source:
+            files["SOURCE_ARTIFACT_INPUTS"] = _artifact(self.source)
         return files
+
+
+def _names(prefix: str, image: Reference) -> dict[str, str]:
+    """What Tekton Chains signs (URL and digest), and what builds the index (reference)."""
+    return {
+        f"{prefix}IMAGE_URL": str(replace(image, digest=None)),
+        f"{prefix}IMAGE_DIGEST": str(image.digest),
+        f"{prefix}IMAGE_REF": str(replace(image, tag=None)),
+    }
+
+
+def _artifact(image: Reference) -> str:
+    """An object result by which Tekton Chains learns of an artifact (docs/slsa-provenance.md there).
+
+    The scheme is the one by which Chains names the images of steps among the materials.
+    """
+    return json.dumps(
+        {"uri": f"oci://{image.repository}", "digest": str(image.digest)}, separators=(",", ":")
+    )
+
+
+def fit(files: Mapping[str, str]) -> bool:
+    """Whether all these results can leave a Task, by the termination message of its container."""
+    # How Tekton's entrypoint writes them (pkg/result, RunResult), in the order of its fields.
+    message = [{"key": name, "value": value, "type": 1} for name, value in files.items()]
+    return len(json.dumps(message, separators=(",", ":"))) <= _MOST_BYTES
 
 
 def check_directory(directory: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests import images
 from tests.images import HandmadeImage
 from tests.integration import sources
-from tests.integration.pods import TASKS, Pods, cluster
+from tests.integration.pods import CHOSEN_USER, TASKS, Pods, cluster
 from tests.integration.registries import Registry, labels
 from tests.integration.test_index import AMD64, ARM64, entry
 from tests.integration.twins import assert_twin
@@ -135,10 +135,11 @@ def container(work: Path, *options: str) -> dict[str, str]:
     [
         (),
         ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges"),
-        ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--user=1000690000:0"),
+        ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", f"--user={CHOSEN_USER}:0"),
+        ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", f"--user={CHOSEN_USER}:{CHOSEN_USER}"),
         ("--user=0:0",),
     ],
-    ids=["as it is", "read-only", "a user that the cluster chose", "root"],
+    ids=["as it is", "read-only", "a user that the cluster chose", "a user and a group", "root"],
 )
 def test_the_image_works_for_every_user_and_on_a_read_only_root(
     registry: Registry, repository: str, push: Push, tmp_path: Path, options: tuple[str, ...]
