@@ -62,6 +62,13 @@ def test_the_two_tasks_are_secured_alike() -> None:
 
 
 @pytest.mark.parametrize("name", ["recompress", "recompress-index"])
+def test_both_tasks_ask_for_cpu_and_memory_and_have_limits(name: str) -> None:
+    asked = TASKS[name].step["computeResources"]
+    assert asked.keys() == {"requests", "limits"}
+    assert all(part.keys() == {"cpu", "memory"} for part in asked.values())
+
+
+@pytest.mark.parametrize("name", ["recompress", "recompress-index"])
 def test_no_parameter_of_the_tasks_reaches_a_shell_or_an_option(name: str) -> None:
     step = TASKS[name].step
     assert "script" not in step
