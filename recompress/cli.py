@@ -28,16 +28,18 @@ from recompress.manifest import Platform
 from recompress.printable import visible
 from recompress.progress import reporter
 from recompress.proving import Provers
-from recompress.reference import Reference, Repository
+from recompress.reference import Digest, Reference, Repository
 from recompress.registry import Connection, Tls, auth_files
 from recompress.report import IndexReport, RunReport
 from recompress.run import RunOptions
+from recompress.sbom import Policy
 from recompress.showing import Output, show
 
 _TERMINATED = 128 + 15
 _INTERRUPTED = 128 + 2
 _BUG = 1
 _USAGE = UsageError.exit_code
+_SBOM_FROM = "--sbom-from"
 _LONGEST_TIMEOUT = 365 * 24 * 60 * 60
 """No timer goes to infinity."""
 
@@ -96,6 +98,13 @@ PartialPullsOption = Annotated[
         "those whose clients never pull partially.",
     ),
 ]
+SbomOption = Annotated[
+    Policy,
+    typer.Option(
+        envvar="RECOMPRESS_SBOM",
+        help="auto: the twin gets an SBOM where IMAGE has one. require: exit 5 where not. none: no SBOM.",
+    ),
+]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -147,7 +156,8 @@ def run(
         list[str] | None,
         typer.Argument(
             metavar="REUSE_FROM",
-            help="The same as --reuse-from, in a form that the array parameter of a Task expands to.",
+            help="The same as --reuse-from, in a form that the array parameter of a Task expands to; behind "
+            f"-- and a literal {_SBOM_FROM}, the same as that.",
         ),
     ] = None,
     platform: Annotated[
@@ -204,6 +214,16 @@ def run(
             help="Also push the gzip image's manifest as OCI, so that an index can hold both.",
         ),
     ] = False,
+    sbom: SbomOption = Policy.AUTO,
+    sbom_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="RECOMPRESS_SBOM_FROM",
+            metavar="REPO@sha256:…",
+            help="Take no other SBOM than this one, named by the digest of its JSON. May be given several "
+            "times. Default: the one that the registry has for IMAGE.",
+        ),
+    ] = None,
     results_dir: ResultsDir = None,
     authfile: AuthFile = None,
     ca_file: CaFile = None,
@@ -216,6 +236,7 @@ def run(
     """Push the zstd:chunked twin of IMAGE and prove it."""
     with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
         jobs = jobs or default_jobs()
+        behind, sboms = _parted(more_reuse_from or [])
         options = RunOptions(
             image=Reference.parse(image),
             platform=_platform(platform),
@@ -223,11 +244,13 @@ def run(
             level=level,
             jobs=jobs,
             reuse=not no_reuse,
-            reuse_from=tuple(map(Reference.parse, (*(reuse_from or ()), *(more_reuse_from or ())))),
+            reuse_from=tuple(map(Reference.parse, (*(reuse_from or ()), *behind))),
             oci_twin=oci_twin,
             keep_impossible=if_impossible is IfImpossible.KEEP,
             require_partial_pulls=partial_pulls is PartialPulls.REQUIRE,
             environment=dict(os.environ),
+            sbom=sbom,
+            sbom_from=frozenset(map(_sbom, (*(sbom_from or ()), *sboms))),
         )
         connection = _connection(authfile, ca_file, tls_verify, attempts)
         # In this order: provers are forked, and a reporter starts a thread.
@@ -307,6 +330,13 @@ def index(
     to: Annotated[
         str, typer.Option(envvar="RECOMPRESS_TO", metavar="REPO:TAG", help="What the index is called.")
     ],
+    sbom: Annotated[
+        Policy,
+        typer.Option(
+            envvar="RECOMPRESS_SBOM",
+            help="auto, require: the index gets an SBOM that lists its images. none: it gets none.",
+        ),
+    ] = Policy.AUTO,
     results_dir: ResultsDir = None,
     authfile: AuthFile = None,
     ca_file: CaFile = None,
@@ -322,7 +352,13 @@ def index(
         references = tuple(map(Reference.parse, images))
         connection = _connection(authfile, ca_file, tls_verify, attempts)
         with connection.client(reference.repository) as client:
-            report = indexing.assemble(client, reference, references, is_task=results_dir is not None)
+            report = indexing.assemble(
+                client,
+                reference,
+                references,
+                is_task=results_dir is not None,
+                has_sbom=sbom is not Policy.NONE,
+            )
         _hand_out(report, output, results_dir)
 
 
@@ -458,6 +494,26 @@ def _repository(text: str) -> Repository:
     if reference.tag or reference.digest:
         raise UsageError(f"{text}: name a repository, without a tag and without a digest")
     return reference.repository
+
+
+def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The images and the SBOMs behind IMAGE: Tekton cannot repeat an option for an array."""
+    match arguments.count(_SBOM_FROM):
+        case 0:
+            return arguments, []
+        case 1:
+            at = arguments.index(_SBOM_FROM)
+            return arguments[:at], arguments[at + 1 :]
+        case _:
+            # One of them is an element of an array, and what follows it could be either.
+            raise UsageError(f"{_SBOM_FROM} stands twice among the arguments: it is no image and no SBOM")
+
+
+def _sbom(text: str) -> Digest:
+    reference = Reference.parse(text)
+    if reference.digest is None or reference.tag:
+        raise UsageError(f"--sbom-from {text}: name an SBOM as REPO@sha256:…, by the digest of its JSON")
+    return reference.digest
 
 
 def _destination(text: str | None) -> Reference | None:

@@ -10,9 +10,10 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
-from recompress import plan, results
+from recompress import attached, plan, results, sbom_document
 from recompress.errors import Artifact, NotFound, Unsupported, UsageError, Vanished, VerificationFailed
 from recompress.manifest import (
     INDEX_ZSTD_ANNOTATION,
@@ -26,6 +27,7 @@ from recompress.printable import printable
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, Served
 from recompress.report import EntryKind, IndexEntry, IndexReport
+from recompress.sbom_document import SbomFormat
 
 log = logging.getLogger(__name__)
 
@@ -48,27 +50,37 @@ class _Found:
 
 
 def assemble(
-    client: RepositoryClient, to: Reference, images: tuple[Reference, ...], *, is_task: bool
+    client: RepositoryClient,
+    to: Reference,
+    images: tuple[Reference, ...],
+    *,
+    is_task: bool,
+    has_sbom: bool,
 ) -> IndexReport:
     """Push an index of `images` (manifests, or indexes that are flattened) and tag it as `to`.
 
     A variant that only an index has is kept, and what a single index says of itself; what is lost is told.
-    The same images in the same order give the same digest. Raises UsageError for images without
-    a digest or of another repository; Unsupported for images that cannot be in one index. Then nothing is
-    pushed. Where the results are for a Task (`is_task`) and do not fit into its message, IMAGES is left out.
+    The same images in the same order give the same digest. With `has_sbom` the index gets an SBOM that lists
+    them. Raises UsageError for images without a digest or of another repository; Unsupported for images that
+    cannot be in one index. Then nothing is pushed. With `is_task` results that do not fit into a Task's are
+    left out.
     """
     tag = _checked_tag(to, images)
     sources = [(image, plan.read(client, image.selector, image)) for image in images]
     entries = _ordered(_without_duplicates(_with_all_platforms(list(_found(client, sources)))))
     content = _document(_kept_of_index(sources), entries)
     digest = Digest.of(content)
-    handed_out = _results(to, digest, entries, is_task=is_task)
+    reference, now = to.with_digest(digest), datetime.now(UTC)
+    sbom = sbom_document.of_index(reference, entries, now) if has_sbom else None
     served = Served(content, MediaType.OCI_INDEX)
     _push(client, digest, served, entries)
     if client.manifest(digest).content != content:
         raise VerificationFailed(f"the registry does not give back the index {digest} as it was pushed")
+    pushed = attached.push(client, digest, sbom, SbomFormat.SPDX, now, is_referrer=False) if sbom else None
     client.tag(tag, served)
-    return IndexReport(to.with_digest(digest), tuple(entries), handed_out)
+    named = _results(reference, entries, pushed.blob.digest if pushed else None)
+    handed_out = _that_fit(named) if is_task else named
+    return IndexReport(reference, tuple(entries), handed_out, pushed.at if pushed else None)
 
 
 def _push(client: RepositoryClient, digest: Digest, served: Served, entries: Iterable[IndexEntry]) -> None:
@@ -308,20 +320,26 @@ def _entry_document(descriptor: Descriptor) -> dict[str, Any]:
     return document
 
 
-def _results(
-    to: Reference, digest: Digest, entries: Iterable[IndexEntry], *, is_task: bool
-) -> dict[str, str]:
+def _results(index: Reference, entries: Iterable[IndexEntry], sbom: Digest | None) -> dict[str, str]:
     # A manifest may be there for several platforms.
     digests = dict.fromkeys(entry.descriptor.digest for entry in entries if entry.is_image)
-    images = [replace(to, tag=None, digest=digest) for digest in digests]
-    named = {"IMAGE_URL": str(to), "IMAGE_DIGEST": str(digest)}
-    all_results = {**named, "IMAGES": ",".join(map(str, images))}
-    if not is_task or results.fit(all_results):
-        return all_results
+    named = {
+        "IMAGE_URL": f"{index.repository}:{index.tag}",
+        "IMAGE_DIGEST": str(index.digest),
+        "IMAGE_REF": f"{index.repository}@{index.digest}",
+        "IMAGES": ",".join(f"{index.repository}@{digest}" for digest in digests),
+    }
+    return named | {"SBOM_BLOB_URL": f"{index.repository}@{sbom}"} if sbom else named
+
+
+def _that_fit(named: Mapping[str, str]) -> Mapping[str, str]:
+    """The results but for IMAGES, which grows with the index, where a Task cannot hand out all of them."""
+    if results.fit(named):
+        return named
     log.warning(
         "the result IMAGES is left out: with its %s images the results would not fit into a Task's "
         "termination message. Tekton Chains signs the index here, and each image only in the TaskRun that "
         "pushed it",
-        len(images),
+        named["IMAGES"].count("@"),
     )
-    return named
+    return {name: value for name, value in named.items() if name != "IMAGES"}

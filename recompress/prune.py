@@ -11,9 +11,9 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from recompress import twin
+from recompress import attached, twin
 from recompress.errors import NotFound, RecompressError, Unavailable, Unsupported, about
 from recompress.manifest import INDEX_TYPES, Index, Manifest, parse_manifest
 from recompress.prune_report import Orphan, PruneReport
@@ -31,10 +31,11 @@ Places = tuple[RepositoryClient, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Tags:
-    """The manifest that each tag of a repository names, which of them may be twins, and what indexes hold."""
+    """The manifest of each tag of a repository, which may be twins, or SBOMs, and what indexes hold."""
 
     digests: dict[str, Digest] = field(default_factory=dict)
     twins: set[str] = field(default_factory=set)
+    sboms: set[str] = field(default_factory=set)
     held: set[Digest] = field(default_factory=set)
 
 
@@ -52,7 +53,8 @@ def prune(
 
     A tag is an orphan if its name is of our scheme (twin.source_of), if the manifest that is named in it is
     in neither `repository` nor `sources`, and if no index that a tag of `repository` names holds the manifest
-    of the tag. A tag with a manifest that cannot be a twin is somebody else's, whatever its name. Raises
+    of the tag. A tag with a manifest that cannot be a twin is somebody else's, whatever its name. The tag of
+    the SBOM of a twin goes with the last tag of the twin. Raises
     Unsupported where not one source is there, and where the registry cannot delete tags;
     NotFound for one of `sources` that is not there; and whatever else is not a clear answer, as it is.
     """
@@ -93,11 +95,20 @@ def _find(places: Places) -> _Found:
             f"{', '.join(str(place.repository) for place in places)}: they seem to have been pushed with "
             "--to from elsewhere; name the repositories of their sources with --source"
         )
+    orphaned = [tag for tag in candidates if tags.digests[tag] not in tags.held]
     orphans = tuple(
-        Orphan(tag, ours[tag], tags.digests[tag]) for tag in candidates if tags.digests[tag] not in tags.held
+        Orphan(tag, ours[tag], tags.digests[tag], _sbom_tag(tags, tags.digests[tag], orphaned))
+        for tag in orphaned
     )
     kept = sum(twin.source_of(tag) is not None for tag in tags.digests) - len(orphans)
     return _Found(orphans, kept, tags.digests)
+
+
+def _sbom_tag(tags: _Tags, image: Digest, orphaned: Collection[str]) -> str | None:
+    """The tag of the SBOM of an image, where there is one, and no tag of the image stays."""
+    if any(digest == image and tag not in orphaned for tag, digest in tags.digests.items()):
+        return None
+    return tag if (tag := attached.tag_of(image)) in tags.sboms else None
 
 
 def _there(places: Places, sources: Collection[Digest]) -> dict[Digest, RepositoryClient]:
@@ -141,6 +152,8 @@ def _read_tag(client: RepositoryClient, tag: str, tags: _Tags) -> bool:
             tags.held.update(_held(client, found))
         if isinstance(found, Manifest) and twin.may_name(tag, found):
             tags.twins.add(tag)
+        if attached.is_tag(tag) and attached.is_sbom(served):
+            tags.sboms.add(tag)
         return True
 
 
@@ -186,8 +199,7 @@ def _delete(places: Places, found: _Found, attempts: int) -> tuple[tuple[Orphan,
     for orphan in found.orphans:
         done = f"{len(deleted)} of {len(found.orphans)} orphans were deleted, and then"
         with about(f"{done}: {Reference(repository.repository, orphan.tag)}", RecompressError):
-            same = [tag for tag, digest in found.digests.items() if digest == orphan.twin]
-            others = [tag for tag in same if tag != orphan.tag and _names(repository, tag, orphan.twin)]
+            others = _others(repository, found, orphan.tag, orphan.twin)
             served = repository.find_manifest(orphan.tag)
             if served is None:
                 log.warning("%s is gone already: somebody else deleted it", orphan.tag)
@@ -196,11 +208,40 @@ def _delete(places: Places, found: _Found, attempts: int) -> tuple[tuple[Orphan,
                 log.warning("%s stays: it was moved, or its source was pushed again", orphan.tag)
                 stay += 1
                 continue
-            repository.delete_tag(orphan.tag)
-            _expect_gone(repository, orphan.tag, attempts)
-            _expect_there(repository, others, served)
-            deleted.append(orphan)
+            # First, for a twin that is gone leads to no SBOM any more.
+            sbom = orphan.sbom if not others and _delete_sbom(repository, found, orphan, attempts) else None
+            _delete_tag(repository, orphan.tag, served, others, attempts)
+            deleted.append(replace(orphan, sbom=sbom))
     return tuple(deleted), stay
+
+
+def _delete_sbom(repository: RepositoryClient, found: _Found, orphan: Orphan, attempts: int) -> bool:
+    """Delete the tag of a twin's SBOM; False where there is none, or no longer the one that was found."""
+    if orphan.sbom is None:
+        return False
+    digest = found.digests[orphan.sbom]
+    with about(f"{Reference(repository.repository, orphan.sbom)}, the SBOM of it", RecompressError):
+        others = _others(repository, found, orphan.sbom, digest)
+        served = repository.find_manifest(orphan.sbom)
+        if served is None or Digest.of(served.content) != digest:
+            log.warning("%s is not deleted: it was moved, or it is gone already", orphan.sbom)
+            return False
+        _delete_tag(repository, orphan.sbom, served, others, attempts)
+    return True
+
+
+def _delete_tag(
+    client: RepositoryClient, tag: str, served: Served, others: Iterable[str], attempts: int
+) -> None:
+    client.delete_tag(tag)
+    _expect_gone(client, tag, attempts)
+    _expect_there(client, others, served)
+
+
+def _others(client: RepositoryClient, found: _Found, but: str, digest: Digest) -> list[str]:
+    """The other tags of a manifest, as far as they are there still."""
+    same = (tag for tag, named in found.digests.items() if named == digest and tag != but)
+    return [tag for tag in same if _names(client, tag, digest)]
 
 
 def _names(client: RepositoryClient, tag: str, digest: Digest) -> bool:

@@ -14,11 +14,15 @@ from recompress.reference import Digest, Repository
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A tag of a twin whose source is gone; `twin` is the digest of the manifest that it names."""
+    """A tag of a twin whose source is gone; `twin` is the digest of the manifest that it names.
+
+    `sbom` is the tag of the twin's SBOM, where that goes with it.
+    """
 
     tag: str
     source: Digest
     twin: Digest
+    sbom: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class PruneReport:
                         "tag": orphan.tag,
                         "source_digest": str(orphan.source),
                         "twin_digest": str(orphan.twin),
+                        "sbom_tag": orphan.sbom,
                     }
                     for orphan in self.orphans
                 ],
@@ -66,6 +71,8 @@ class PruneReport:
             table.add_column(heading, no_wrap=True)
         for orphan in self.orphans:
             table.add_row(orphan.tag, orphan.twin.short)
+            if orphan.sbom:
+                table.add_row(orphan.sbom, "its SBOM")
         count = f"{len(self.orphans)} of {len(self.orphans) + self.kept} tags of twins"
         verdict = "were deleted" if self.is_deleted else "are orphans; nothing was deleted"
         looked_in = ", ".join(map(str, self.sources))

@@ -20,6 +20,7 @@ from recompress.layer import LayerProof
 from recompress.manifest import Compression, Descriptor, Platform
 from recompress.printable import visible
 from recompress.reference import Digest, Reference
+from recompress.sbom_report import SbomReport
 
 
 class Action(StrEnum):
@@ -51,7 +52,8 @@ class LayerReport:
 class RunReport:
     """The outcome of `recompress run`; `verified` is what was proven: content, or structure alone.
 
-    `why_kept` says why there is no twin, where the results name the source for that.
+    `why_kept` says why there is no twin, where the results name the source for that; `sbom` is None where the
+    image that the results name has none.
     """
 
     source: Image
@@ -62,6 +64,7 @@ class RunReport:
     warnings: tuple[str, ...]
     verified: str
     why_kept: str | None = None
+    sbom: SbomReport | None = None
 
     @property
     def recompressed(self) -> bool:
@@ -98,6 +101,7 @@ class RunReport:
                 "seconds": round(self.seconds, 3),
                 "verified": self.verified,
                 "why_kept": self.why_kept,
+                "sbom": self.sbom.as_json() if self.sbom else None,
                 "warnings": list(self.warnings),
                 "results": dict(self.results),
             },
@@ -135,8 +139,9 @@ class RunReport:
             digests = f"source  {self.source.reference}\nresult  {self.twin}"
         reused = "".join(f"\nreused  {count} layers from {origin}" for origin, count in self._origins())
         saved = f"\nsaved   {decimal(self.saved)} not downloaded and compressed again" if self.saved else ""
+        sbom = f"\n{self.sbom.as_text()}" if self.sbom else ""
         warnings = "".join(f"\nwarning: {visible(warning)}" for warning in self.warnings)
-        return Group(table, Text(outcome + digests + reused + saved + warnings))
+        return Group(table, Text(outcome + digests + reused + saved + sbom + warnings))
 
     @property
     def _pushed(self) -> str:
@@ -307,11 +312,12 @@ class IndexEntry:
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """The outcome of `recompress index`."""
+    """The outcome of `recompress index`; `sbom` is where the SBOM of the index is attached, if it has one."""
 
     reference: Reference
     entries: tuple[IndexEntry, ...]
     results: Mapping[str, str]
+    sbom: Reference | None = None
 
     def as_json(self) -> str:
         """The report as one JSON object."""
@@ -327,6 +333,7 @@ class IndexReport:
                     }
                     for entry in self.entries
                 ],
+                "sbom": str(self.sbom) if self.sbom else None,
                 "results": dict(self.results),
             },
             indent=2,
@@ -339,7 +346,7 @@ class IndexReport:
             table.add_column(heading, no_wrap=True)
         for entry in self.entries:
             table.add_row(str(entry.descriptor.platform or ""), str(entry.descriptor.digest), entry.kind)
-        return table
+        return Group(table, Text(f"sbom    {self.sbom}")) if self.sbom else table
 
 
 def compression(layer: Descriptor) -> str:

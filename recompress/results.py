@@ -6,11 +6,11 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from recompress.errors import UsageError
-from recompress.reference import Reference
+from recompress.reference import Digest, Reference, Repository
 
 _NAMES = (
     "IMAGE_URL",
@@ -19,6 +19,7 @@ _NAMES = (
     "OCI_IMAGE_URL",
     "OCI_IMAGE_DIGEST",
     "OCI_IMAGE_REF",
+    "SBOM_BLOB_URL",
     "SOURCE_ARTIFACT_INPUTS",
     "IMAGES",
 )
@@ -28,37 +29,49 @@ _MOST_BYTES = 4096 - 256
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """An image that results name: by its digest, and by a tag where one is on it."""
+
+    repository: Repository
+    tag: str | None
+    digest: Digest
+
+    def files(self, prefix: str = "") -> dict[str, str]:
+        """What Tekton Chains signs (URL and digest), and what builds the index (reference)."""
+        return {
+            f"{prefix}IMAGE_URL": str(Reference(self.repository, self.tag)),
+            f"{prefix}IMAGE_DIGEST": str(self.digest),
+            f"{prefix}IMAGE_REF": str(Reference(self.repository, digest=self.digest)),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
-    """What a run hands out; each image has its digest, and a tag where one is on it.
+    """What a run hands out.
 
     `oci_image` is the gzip image as an OCI manifest, where it was asked for. `source` is the manifest that
-    `image` was made of; None where `image` is the source itself.
+    `image` was made of; None where `image` is the source itself. `sbom` is the SBOM of `image`, the document
+    itself, where there is one.
     """
 
-    image: Reference
-    oci_image: Reference | None = None
-    source: Reference | None = None
+    image: Named
+    oci_image: Named | None = None
+    source: Named | None = None
+    sbom: Digest | None = None
 
     def files(self) -> dict[str, str]:
         """File name and content of each result."""
-        files = _names("", self.image)
+        files = self.image.files()
         if self.oci_image:
-            files |= _names("OCI_", self.oci_image)
+            files |= self.oci_image.files("OCI_")
         if self.source:
             files["SOURCE_ARTIFACT_INPUTS"] = _artifact(self.source)
+        if self.sbom:
+            files["SBOM_BLOB_URL"] = str(Reference(self.image.repository, digest=self.sbom))
         return files
 
 
-def _names(prefix: str, image: Reference) -> dict[str, str]:
-    """What Tekton Chains signs (URL and digest), and what builds the index (reference)."""
-    return {
-        f"{prefix}IMAGE_URL": str(replace(image, digest=None)),
-        f"{prefix}IMAGE_DIGEST": str(image.digest),
-        f"{prefix}IMAGE_REF": str(replace(image, tag=None)),
-    }
-
-
-def _artifact(image: Reference) -> str:
+def _artifact(image: Named) -> str:
     """An object result by which Tekton Chains learns of an artifact (docs/slsa-provenance.md there).
 
     The scheme is the one by which Chains names the images of steps among the materials.

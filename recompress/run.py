@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from recompress import blobcache, limits, partial_pulls, plan, reuse, skopeo, twin, verify
+from recompress import blobcache, limits, partial_pulls, plan, reuse, sbom, skopeo, twin, verify
 from recompress.blobcache import UnknownCache
 from recompress.copying import Copy, check_layers
 from recompress.errors import (
@@ -30,8 +30,9 @@ from recompress.proving import Claim, Provers
 from recompress.reference import Digest, Reference
 from recompress.registry import Connection, RepositoryClient, Served, retrying
 from recompress.report import Action, LayerReport, RunReport
-from recompress.results import Results
+from recompress.results import Named, Results
 from recompress.reuse import Offer, Place
+from recompress.sbom import Policy
 from recompress.tables import judge, layout_of, with_annotations
 from recompress.workspace import Workspace, workspace
 
@@ -53,6 +54,8 @@ class RunOptions:
     keep_impossible: bool
     require_partial_pulls: bool
     environment: Mapping[str, str]
+    sbom: Policy = Policy.AUTO
+    sbom_from: frozenset[Digest] = frozenset()
 
 
 def run(
@@ -70,26 +73,34 @@ def run(
         reporter.step(f"reading {options.image}")
         source_client = stack.enter_context(connection.client(options.image.repository))
         source = plan.resolve(source_client, options.image, options.platform)
-        destination = options.to.repository if options.to else options.image.repository
+        found = sbom.find(options.sbom, source_client, source, options.image, options.sbom_from)
+        repository = options.to.repository if options.to else options.image.repository
+        destination = stack.enter_context(connection.client(repository))
         done = _Run(
             options,
             connection,
             provers,
             reporter,
             source_client,
-            stack.enter_context(connection.client(destination)),
+            destination,
             source,
         ).run()
-        named = done.named
+        named, attached = done.named, None
+        if found:
+            reporter.step("deriving the SBOM")
+            at = source_client if named.image.repository == source_client.repository else destination
+            attached = sbom.attach(found, options.sbom, source_client, at, source, named)
+            named = replace(named, sbom=attached.blob.digest if attached else None)
         return RunReport(
             source=source,
-            twin=named.image,
+            twin=Reference(named.image.repository, named.image.tag, named.image.digest),
             layers=done.layers,
             why_kept=done.why_kept,
             seconds=time.monotonic() - began,
             results=named.files(),
             warnings=tuple(warnings.texts),
             verified="content" if provers else "structure",
+            sbom=attached,
         )
 
 
@@ -176,7 +187,7 @@ class _Run:
         else:
             tag = to.tag or twin.default_tag(source.manifest)
             destination.tag(tag, Served(result.manifest.content, result.manifest.media_type))
-        named = Reference(destination.repository, tag, source.digest)
+        named = Named(destination.repository, tag, source.digest)
         layers = self._layers(source, twin.why_full(verdicts), {}, {})
         return _Done(Results(named, named if self.options.oci_twin else None), layers)
 
@@ -215,20 +226,20 @@ class _Run:
         return _Done(results, layers, reason)
 
     @property
-    def _source_by_digest(self) -> Reference:
+    def _source_by_digest(self) -> Named:
         """The source's manifest, of an index that of the platform."""
-        return Reference(self.source_client.repository, digest=self.source.digest)
+        return Named(self.source_client.repository, None, self.source.digest)
 
-    def _named_source(self) -> Reference:
+    def _named_source(self) -> Named:
         tag = existing_tag(self.source_client, self.options.image, self.source.digest)
-        return Reference(self.source_client.repository, tag, self.source.digest)
+        return Named(self.source_client.repository, tag, self.source.digest)
 
-    def _oci_image(self) -> Reference:
+    def _oci_image(self) -> Named:
         """The gzip image as an OCI manifest, pushed beside the source unless that is one."""
         digest = twin.push_oci(self.source_client, self.source.manifest)
         if digest == self.source.digest:
             return self._named_source()
-        return Reference(self.source_client.repository, twin.oci_tag(self.source.manifest), digest)
+        return Named(self.source_client.repository, twin.oci_tag(self.source.manifest), digest)
 
     def _own_layers(self) -> dict[Digest, _Known] | None:
         """The layers of a source that is zstd, judged; None where one of them is plain zstd."""
@@ -267,7 +278,7 @@ class _Run:
             self._move_cache_tag(made.twin)
         layers = self._layers(made.twin, twin.why_full(made.verdicts), known, made.seconds)
         self._warn(layers, made.verdicts, known)
-        named = Reference(destination.repository, made.tag, made.twin.digest)
+        named = Named(destination.repository, made.tag, made.twin.digest)
         oci_image = self._oci_image() if options.oci_twin else None
         return _Done(Results(named, oci_image, self._source_by_digest), layers)
 

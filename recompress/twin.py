@@ -138,7 +138,7 @@ def push(
             source.manifest.layers, blobs, verdicts, reasons, strict=True
         )
     ]
-    client.put_config(source.config.content)
+    client.put_blob(source.config.content)
     config = Descriptor(MediaType.OCI_CONFIG, source.config.digest, len(source.config.content))
     content = _manifest(
         _document(config, config.media_type), layers, kept_annotations(source.manifest.annotations)

@@ -4,9 +4,11 @@ Nothing in here knows what is done with what it reads. The rest of the package u
 others (tests/unit/test_walls.py).
 """
 
-from recompress.registry.client import Connection, RepositoryClient, Served
+from recompress.registry import referrers
+from recompress.registry.client import Connection, RepositoryClient
 from recompress.registry.credentials import auth_file, auth_files, credentials_for
 from recompress.registry.ranges import ByteRange, TwoRanges, TwoRangesAnswer
+from recompress.registry.served import Served
 from recompress.registry.transport import Tls, retrying, ssl_context
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "auth_file",
     "auth_files",
     "credentials_for",
+    "referrers",
     "retrying",
     "ssl_context",
 ]

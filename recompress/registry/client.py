@@ -33,6 +33,9 @@ from recompress.reference import Digest, Repository
 from recompress.registry.auth import RegistryAuth
 from recompress.registry.credentials import Credentials, credentials_for
 from recompress.registry.ranges import ByteRange, TwoRanges, TwoRangesAnswer, read_answer
+from recompress.registry.referrers import ReferrersPage
+from recompress.registry.referrers import read_page as read_referrers
+from recompress.registry.served import Served
 from recompress.registry.tags import MAX_PAGE_BYTES, TagsPage, all_pages, read_page
 from recompress.registry.transport import (
     Tls,
@@ -81,14 +84,6 @@ class Connection:
         """
         found = credentials_for(repository, self.auth_files)
         return RepositoryClient(repository, found, self.tls, self.attempts)
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """The bytes of a manifest and the media type they were served as."""
-
-    content: bytes
-    content_type: str
 
 
 def _retried(
@@ -217,6 +212,24 @@ class RepositoryClient:
                 raise Unsupported(f"the registry cannot delete a tag by its name: {error}")
             raise error
 
+    # Referrers
+
+    @_retried
+    def referrers_page(self, subject: Digest, query: bytes) -> ReferrersPage | None:
+        """One page of what refers to a manifest; None where the registry has no referrers API.
+
+        That is any answer of 400 to 499 but 401, 403, and those after which it is tried again.
+        """
+        url = httpx.URL(self._url(f"referrers/{subject}")).copy_with(query=query or None)
+        with self._exchange("GET", url, headers={"Accept": MediaType.OCI_INDEX}) as response:
+            status = response.status_code
+            if status >= 500 or status in (401, 403) or is_temporary(status):
+                raise self._error("GET", response)
+            if status >= 400:
+                return None
+            content = _body(response, MAX_MANIFEST_BYTES)
+            return read_referrers(content, response.headers.get("Content-Type", ""), url, response.links)
+
     # Blobs
 
     @_retried
@@ -230,15 +243,12 @@ class RepositoryClient:
                 f"the config {descriptor.digest} has {descriptor.size} bytes, and podman and skopeo read "
                 f"{MAX_CONFIG_BYTES} at most: have it built with less history or smaller labels"
             )
-        with self._send("GET", f"blobs/{descriptor.digest}") as response:
-            content = _body(response, descriptor.size)
-        what = f"the config {self.repository}@{descriptor.digest}"
-        _compare(content, descriptor.digest, what)
-        if len(content) != descriptor.size:
-            raise VerificationFailed(
-                f"{what} has {len(content)} bytes, and its descriptor says {descriptor.size}"
-            )
-        return content
+        return self._whole(descriptor, "the config")
+
+    @_retried
+    def whole_blob(self, descriptor: Descriptor) -> bytes:
+        """Read a blob into memory, compared as a config is. How large it may be is for the caller to say."""
+        return self._whole(descriptor, "the blob")
 
     @contextmanager
     def blob(self, digest: Digest) -> Iterator[Iterator[bytes]]:
@@ -297,8 +307,8 @@ class RepositoryClient:
         self._stat_blob(digest)
 
     @_retried
-    def put_config(self, content: bytes) -> None:
-        """Push a config blob, its bytes in one request, where it is not there yet."""
+    def put_blob(self, content: bytes) -> None:
+        """Push a blob, its bytes in one request, where it is not there yet."""
         digest = Digest.of(content)
         with suppress(NotFound):
             self._stat_blob(digest)
@@ -351,6 +361,17 @@ class RepositoryClient:
         if isinstance(selector, Digest):
             _compare(content, selector, f"the manifest {self.repository}@{selector}")
         return Served(content, response.headers.get("Content-Type", ""))
+
+    def _whole(self, descriptor: Descriptor, kind: str) -> bytes:
+        with self._send("GET", f"blobs/{descriptor.digest}") as response:
+            content = _body(response, descriptor.size)
+        what = f"{kind} {self.repository}@{descriptor.digest}"
+        _compare(content, descriptor.digest, what)
+        if len(content) != descriptor.size:
+            raise VerificationFailed(
+                f"{what} has {len(content)} bytes, and its descriptor says {descriptor.size}"
+            )
+        return content
 
     def _give_up_upload(self, location: httpx.URL) -> None:
         try:

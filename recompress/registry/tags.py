@@ -66,18 +66,21 @@ def read_page(content: bytes, url: httpx.URL, links: Mapping[str | None, Mapping
         if not isinstance(tag, str) or not is_tag(tag):
             raise VerificationFailed(f"the registry lists {tag!r:.200}, which is not a tag")
     following = links.get("next")
-    return TagsPage(tuple(tags or []), None if following is None else _query(following, url))
+    return TagsPage(
+        tuple(tags or []), None if following is None else query_of(following, url, "list of tags")
+    )
 
 
-def _query(link: Mapping[str, str], url: httpx.URL) -> bytes:
+def query_of(link: Mapping[str, str], url: httpx.URL, what: str) -> bytes:
     """What makes the next page: all else of its address has to be as before, but for the scheme.
 
-    Registries behind a proxy that ends TLS write http:// there.
+    Registries behind a proxy that ends TLS write http:// there. Raises VerificationFailed, which names `what`
+    is listed.
     """
     try:
         following = url.join(link["url"])
     except (KeyError, httpx.InvalidURL):
         following = httpx.URL("")
     if (following.host, following.port, following.path) != (url.host, url.port, url.path):
-        raise VerificationFailed("the registry's list of tags goes on at the address of something else")
+        raise VerificationFailed(f"the registry's {what} goes on at the address of something else")
     return following.query

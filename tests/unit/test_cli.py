@@ -28,10 +28,12 @@ from recompress.reference import Digest, Reference
 from recompress.registry.transport import Tls
 from recompress.report import RunReport
 from recompress.run import RunOptions
+from recompress.sbom import Policy
 from recompress.signals import Terminated
 
 DIGEST = Digest.of(b"source")
 IMAGE = f"quay.io/org/app:1@{DIGEST}"
+SBOM = f"quay.io/org/app@{Digest.of(b'{}')}"
 
 
 @pytest.fixture(autouse=True)
@@ -178,6 +180,16 @@ def test_a_signal_has_the_exit_code_that_shells_give_it(
         ("run", IMAGE, "--authfile", "x" * 300),
         ("run", IMAGE, "--results-dir", "x" * 300),
         ("run", IMAGE, "--reuse-from", "app"),
+        ("run", IMAGE, "--sbom", "maybe"),
+        ("run", IMAGE, "--sbom-from", "app"),
+        ("run", IMAGE, "--sbom-from", "quay.io/org/app"),
+        ("run", IMAGE, "--sbom-from", IMAGE),
+        ("run", "--", IMAGE, "--sbom-from", "quay.io/org/app:1"),
+        ("run", "--", IMAGE, "--sbom-from", SBOM, "--sbom-from", SBOM),
+        ("run", "--", IMAGE, "--sbom-from", "--sbom-from", SBOM),
+        ("run", "--", IMAGE, SBOM, "--sbom-from", ""),
+        ("run", "--", "--sbom-from", SBOM),
+        ("index", IMAGE, "--to", "quay.io/org/app:1", "--sbom", "maybe"),
         ("run", "app"),
         ("inspect", "app"),
         ("prune",),
@@ -255,6 +267,8 @@ def test_every_option_can_be_an_environment_variable(
         "NO_REUSE": "true",
         "VERIFY": "structure",
         "REUSE_FROM": "quay.io/org/a quay.io/org/b:1",
+        "SBOM": "require",
+        "SBOM_FROM": f"{SBOM} quay.io/org/b@{DIGEST}",
     }
     for name, value in variables.items():
         monkeypatch.setenv(f"RECOMPRESS_{name}", value)
@@ -265,6 +279,7 @@ def test_every_option_can_be_an_environment_variable(
     assert (options.level, options.jobs) == (9, 3)
     assert not options.reuse
     assert options.reuse_from == (Reference.parse("quay.io/org/a"), Reference.parse("quay.io/org/b:1"))
+    assert (options.sbom, options.sbom_from) == (Policy.REQUIRE, frozenset({Digest.of(b"{}"), DIGEST}))
     connection = asked[1]
     assert connection.auth_files == (tmp_path / "auth.json",)
     assert connection.tls == Tls(False, (tmp_path / "ca.pem",))
@@ -276,15 +291,54 @@ def test_an_empty_environment_variable_is_as_none(
 ) -> None:
     # The parameter of a Task that nobody sets is an empty string.
     for name in ("PLATFORM", "TO", "LEVEL", "JOBS", "CA_FILE", "AUTHFILE", "TIMEOUT", "RESULTS_DIR",
-                 "REUSE_FROM", "VERIFY", "OUTPUT", "TLS_VERIFY", "ATTEMPTS", "DEBUG"):  # fmt: skip
+                 "REUSE_FROM", "SBOM", "SBOM_FROM", "VERIFY", "OUTPUT", "TLS_VERIFY", "ATTEMPTS",
+                 "DEBUG"):  # fmt: skip
         monkeypatch.setenv(f"RECOMPRESS_{name}", "")
     command("run", IMAGE)
     options = options_of(asked)
     assert (options.platform, options.to, options.level) == (None, None, None)
     assert options.jobs >= 1
     assert options.reuse_from == ()
+    assert (options.sbom, options.sbom_from) == (Policy.AUTO, frozenset())
     assert asked[1].tls == Tls()
     assert asked[1].attempts == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "images", "sboms"),
+    [
+        ((), (), ()),
+        (("quay.io/org/a",), ("quay.io/org/a",), ()),
+        (("--sbom-from",), (), ()),
+        (("quay.io/org/a", "--sbom-from"), ("quay.io/org/a",), ()),
+        (("--sbom-from", SBOM), (), (Digest.of(b"{}"),)),
+        (
+            ("quay.io/org/a", IMAGE, "--sbom-from", SBOM, f"quay.io/org/b@{DIGEST}"),
+            ("quay.io/org/a", IMAGE),
+            (Digest.of(b"{}"), DIGEST),
+        ),
+    ],
+)
+def test_behind_the_image_a_literal_parts_images_from_sboms_as_a_task_hands_them_over(
+    command: Command,
+    asked: list[Any],
+    arguments: tuple[str, ...],
+    images: tuple[str, ...],
+    sboms: tuple[Digest, ...],
+) -> None:
+    command("run", "--", IMAGE, *arguments)
+    options = options_of(asked)
+    assert options.image == Reference.parse(IMAGE)
+    assert options.reuse_from == tuple(map(Reference.parse, images))
+    assert options.sbom_from == frozenset(sboms)
+
+
+def test_options_and_arguments_name_sboms_together(command: Command, asked: list[Any]) -> None:
+    command(
+        "run", "--sbom=none", f"--sbom-from={SBOM}", "--", IMAGE, "--sbom-from", f"quay.io/org/b@{DIGEST}"
+    )
+    assert options_of(asked).sbom is Policy.NONE
+    assert options_of(asked).sbom_from == {Digest.of(b"{}"), DIGEST}
 
 
 def test_a_directory_of_certificates_is_all_that_are_in_it(

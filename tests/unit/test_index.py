@@ -6,18 +6,21 @@ import gzip
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from recompress.errors import NotFound, Unsupported, UsageError
+from recompress.errors import NotFound, Refused, Unsupported, UsageError
 from recompress.index import assemble
 from recompress.manifest import INDEX_ZSTD_ANNOTATION, MediaType
 from recompress.reference import Digest, Reference
 from recompress.report import IndexReport
 from tests import images
-from tests.fake_registry import FakeRegistry
+from tests.fake_registry import FakeRegistry, error_answer
 from tests.http_server import Answer, Request
+from tests.writable_registry import WritableRegistry, writable_registry
 
 ZSTD = {INDEX_ZSTD_ANNOTATION: "true"}
 LINUX_ARM64 = {"os": "linux", "architecture": "arm64"}
@@ -50,10 +53,10 @@ class Registry(FakeRegistry):
     def ref(self, digest: str) -> Reference:
         return self.reference(Digest.parse(digest))
 
-    def assemble(self, *digests: str, is_task: bool = True) -> IndexReport:
+    def assemble(self, *digests: str, is_task: bool = True, has_sbom: bool = False) -> IndexReport:
         with self.client() as client:
             to = Reference(self.repository, "1.0")
-            return assemble(client, to, tuple(map(self.ref, digests)), is_task=is_task)
+            return assemble(client, to, tuple(map(self.ref, digests)), is_task=is_task, has_sbom=has_sbom)
 
     def entries(self) -> list[dict[str, Any]]:
         """The entries of the index as it was tagged."""
@@ -286,6 +289,7 @@ def test_the_results_name_the_index_and_every_image_in_it_in_order(registry: Reg
     assert report.results == {
         "IMAGE_URL": f"{registry.repository}:1.0",
         "IMAGE_DIGEST": str(Digest.of(registry.manifests["1.0"][1])),
+        "IMAGE_REF": f"{registry.repository}@{Digest.of(registry.manifests['1.0'][1])}",
         "IMAGES": f"{registry.repository}@{gz},{registry.repository}@{zst}",
     }
 
@@ -297,6 +301,7 @@ def test_where_images_would_not_fit_into_a_task_s_4096_bytes_it_alone_is_left_ou
     assert report.results == {
         "IMAGE_URL": f"{registry.repository}:1.0",
         "IMAGE_DIGEST": str(report.reference.digest),
+        "IMAGE_REF": f"{registry.repository}@{report.reference.digest}",
     }
     assert len(registry.order()) == 45
     (warning,) = caplog.messages
@@ -326,14 +331,14 @@ def test_a_twin_without_its_gzip_image_is_warned_of(
 @pytest.mark.parametrize("to", ["localhost:1/app", "localhost:1/app:1@sha256:" + "0" * 64])
 def test_the_index_needs_a_tag_and_takes_no_digest(registry: Registry, to: str) -> None:
     with nothing_pushed(registry, UsageError, to, "name a tag"), registry.client() as client:
-        assemble(client, Reference.parse(to), (), is_task=True)
+        assemble(client, Reference.parse(to), (), is_task=True, has_sbom=False)
 
 
 def test_an_image_without_a_digest_is_refused(registry: Registry) -> None:
     to = Reference(registry.repository, "1.0")
     image = Reference(registry.repository, "latest")
     with nothing_pushed(registry, UsageError, "has no digest"), registry.client() as client:
-        assemble(client, to, (image,), is_task=True)
+        assemble(client, to, (image,), is_task=True, has_sbom=False)
 
 
 def test_an_image_of_another_repository_is_refused(registry: Registry) -> None:
@@ -341,7 +346,7 @@ def test_an_image_of_another_repository_is_refused(registry: Registry) -> None:
     other = Reference.parse("localhost:1/other@sha256:" + "0" * 64)
     with nothing_pushed(registry, UsageError, "localhost:1/other@", "copy it there first"):
         with registry.client() as client:
-            assemble(client, to, (other,), is_task=True)
+            assemble(client, to, (other,), is_task=True, has_sbom=False)
 
 
 def test_the_index_is_there_by_its_digest_before_the_tag_moves(registry: Registry) -> None:
@@ -543,3 +548,69 @@ def test_an_artifact_that_is_listed_for_two_images_stays_so(registry: Registry) 
     ]
     registry.assemble(registry.index([*map(registry.member, images_), *artifacts, artifacts[0]]))
     assert registry.entries()[2:] == artifacts
+
+
+# The SBOM of the index
+
+
+@pytest.fixture
+def writable() -> Iterator[WritableRegistry]:
+    with writable_registry() as running:
+        yield running
+
+
+def assembled(writable: WritableRegistry, *contents: bytes, has_sbom: bool = True) -> IndexReport:
+    with writable.client() as client:
+        to = Reference(writable.repository, "1.0")
+        references = tuple(writable.reference(writable.add_manifest(content)) for content in contents)
+        return assemble(client, to, references, is_task=True, has_sbom=has_sbom)
+
+
+@pytest.fixture
+def pair(writable: WritableRegistry) -> tuple[bytes, bytes]:
+    """A gzip image and its twin."""
+    gzipped = images.gzip_image({"a": b"a"})
+    writable.blobs |= gzipped.blobs()
+    zstd = images.manifest(gzipped.config, [images.descriptor(MediaType.OCI_LAYER_ZSTD, b"zstd")])
+    return gzipped.manifest, zstd
+
+
+def test_the_sbom_of_an_index_lists_its_images_and_is_at_its_tag(
+    writable: WritableRegistry, pair: tuple[bytes, bytes]
+) -> None:
+    report = assembled(writable, *pair)
+    assert report.reference.digest
+    document = json.loads(writable.sbom(report.reference.digest))
+    assert document["spdxVersion"] == "SPDX-2.3"
+    sums = {c["checksumValue"] for p in document["packages"] for c in p["checksums"]}
+    assert sums == {report.reference.digest.hex, *(Digest.of(content).hex for content in pair)}
+    blob = Digest.of(writable.sbom(report.reference.digest))
+    assert report.results["SBOM_BLOB_URL"] == f"{writable.repository}@{blob}"
+    assert str(report.sbom) == f"{writable.repository}:sha256-{report.reference.digest.hex}.sbom"
+
+
+def test_the_tag_of_the_index_moves_when_its_sbom_is_there(
+    writable: WritableRegistry, pair: tuple[bytes, bytes]
+) -> None:
+    refused = error_answer(403, "DENIED", "no")
+    writable.in_the_way = lambda r: refused if r.method == "PUT" and r.path.endswith(".sbom") else None
+    with pytest.raises(Refused):
+        assembled(writable, *pair)
+    assert "1.0" not in writable.manifests
+
+
+def test_the_same_index_made_again_keeps_its_sbom(
+    writable: WritableRegistry, pair: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = assembled(writable, *pair)
+    later = datetime.now(UTC) + timedelta(days=1)
+    monkeypatch.setattr("recompress.index.datetime", SimpleNamespace(now=lambda _: later))
+    assert assembled(writable, *pair) == first
+
+
+def test_an_index_gets_no_sbom_where_none_is_wanted(
+    writable: WritableRegistry, pair: tuple[bytes, bytes]
+) -> None:
+    report = assembled(writable, *pair, has_sbom=False)
+    assert (report.sbom, report.results.get("SBOM_BLOB_URL")) == (None, None)
+    assert not any(name.endswith(".sbom") for name in writable.manifests)

@@ -216,6 +216,106 @@ def test_orphans_are_deleted_by_their_tags_alone(registry: Registry) -> None:
     assert orphans(pruned(registry, delete=True)) == []
 
 
+# SBOMs
+
+
+SBOM_LAYER = images.descriptor("text/spdx+json", b"sbom")
+
+
+def sbom_tag(content: bytes) -> str:
+    return f"sha256-{Digest.of(content).hex}.sbom"
+
+
+def sboms(report: PruneReport) -> list[str | None]:
+    return [orphan.sbom for orphan in report.orphans]
+
+
+@pytest.fixture
+def with_sboms(registry: Registry) -> Registry:
+    """Both twins have an SBOM, and so has the source that is there."""
+    for image in (TWINS[GONE], TWINS[THERE], SOURCES[THERE]):
+        registry.put(images.manifest(image, [SBOM_LAYER]), sbom_tag(image))
+    return registry
+
+
+@pytest.mark.parametrize("delete", [False, True])
+def test_the_sbom_of_a_twin_goes_with_it_and_no_other(with_sboms: Registry, delete: bool) -> None:
+    before = dict(with_sboms.manifests)
+    assert sboms(pruned(with_sboms, delete=delete)) == [sbom_tag(TWINS[GONE])]
+    expected = [sbom_tag(TWINS[GONE]), tag(GONE)] if delete else []
+    assert with_sboms.deletions == expected
+    assert with_sboms.manifests == {n: m for n, m in before.items() if n not in expected}
+
+
+def test_the_table_has_the_tag_of_the_sbom(with_sboms: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+    show(pruned(with_sboms), Output.TEXT)
+    assert f"│ {sbom_tag(TWINS[GONE])}         │ its SBOM" in capsys.readouterr().out
+
+
+def test_an_sbom_stays_as_long_as_its_twin_has_another_tag(with_sboms: Registry) -> None:
+    with_sboms.put(TWINS[GONE], "deployed")
+    assert sboms(pruned(with_sboms, delete=True)) == [None]
+    assert with_sboms.deletions == [tag(GONE)]
+
+
+def test_an_sbom_goes_with_the_last_of_two_tags_of_its_twin(with_sboms: Registry) -> None:
+    with_sboms.put(TWINS[GONE], tag(GONE, "oci"))
+    assert sboms(pruned(with_sboms)) == [sbom_tag(TWINS[GONE])] * 2
+    # The first of both tags goes without the SBOM, the second with it.
+    assert sboms(pruned(with_sboms, delete=True)) == [None, sbom_tag(TWINS[GONE])]
+    assert with_sboms.deletions == [tag(GONE, "oci"), sbom_tag(TWINS[GONE]), tag(GONE)]
+
+
+def test_the_sbom_of_a_twin_that_an_index_holds_stays(with_sboms: Registry) -> None:
+    with_sboms.put(images.index([images.descriptor(MediaType.OCI_MANIFEST, TWINS[GONE])]), "2.0")
+    nothing_is_deleted(with_sboms)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TWINS[2],
+        images.index([]),
+        images.manifest(b"{}", [ZSTD_LAYER]),
+        images.manifest(b"{}", [images.descriptor("text/spdx+json", b"x")] * 2),
+        images.manifest(b"{}", [images.descriptor("text/spdx+json", b"x")], MediaType.DOCKER_MANIFEST),
+    ],
+)
+def test_what_is_at_the_tag_of_an_sbom_and_is_none_stays(registry: Registry, content: bytes) -> None:
+    registry.put(content, sbom_tag(TWINS[GONE]))
+    assert sboms(pruned(registry, delete=True)) == [None]
+    assert registry.deletions == [tag(GONE)]
+
+
+@pytest.mark.parametrize("is_moved", [True, False])
+def test_an_sbom_that_is_moved_or_deleted_before_its_deletion_is_left_alone(
+    with_sboms: Registry, is_moved: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = sbom_tag(TWINS[GONE])
+    seen: list[int] = []
+
+    def change(request: Request) -> Answer | None:
+        if request.method == "GET" and request.path.endswith(name):
+            seen.append(1)
+            if len(seen) == 2:
+                del with_sboms.manifests[name]
+                if is_moved:
+                    with_sboms.put(TWINS[2], name)
+        return None
+
+    with_sboms.in_the_way = change
+    assert sboms(pruned(with_sboms, delete=True)) == [None]
+    assert with_sboms.deletions == [tag(GONE)]
+    assert f"{name} is not deleted: it was moved, or it is gone already" in caplog.text
+
+
+def test_an_sbom_that_cannot_be_deleted_keeps_its_twin(with_sboms: Registry) -> None:
+    with_sboms.in_the_way = answers("DELETE", ".sbom", error_answer(405, "UNSUPPORTED", "no"))
+    with pytest.raises(Unsupported, match=r"\.sbom, the SBOM of it: .*cannot delete a tag"):
+        pruned(with_sboms, delete=True)
+    assert tag(GONE) in with_sboms.manifests
+
+
 # What is not
 
 

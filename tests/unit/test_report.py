@@ -28,6 +28,7 @@ from recompress.report import (
     RunReport,
     compression,
 )
+from recompress.sbom_report import SbomAction, SbomReport
 from recompress.showing import Output, show
 from tests import images
 
@@ -161,6 +162,46 @@ def test_a_source_that_is_its_own_twin_is_reported_as_nothing_done(
     assert "already zstd:chunked, nothing but a tag was pushed" in capsys.readouterr().out
     show(replace(unchanged, twin=elsewhere), Output.TEXT)
     assert "already zstd:chunked, copied as it is" in capsys.readouterr().out
+
+
+SBOM = SbomReport(
+    found=Reference(SOURCE.repository, "its.sbom"),
+    source_blob=SOURCE.with_digest(DIFF_IDS[0]),
+    format="text/spdx+json",
+    packages=12,
+    is_pinned=False,
+    action=SbomAction.DERIVED,
+    attached=Reference(SOURCE.repository, "a.sbom"),
+    blob=SOURCE.with_digest(DIFF_IDS[1]),
+)
+
+
+@pytest.mark.parametrize(
+    ("sbom", "lines"),
+    [
+        (
+            SBOM,
+            "sbom    12 packages, derived from quay.io/org/app:its.sbom\n"
+            "        attached as quay.io/org/app:a.sbom\n"
+            "        believed as it is: whoever can push to quay.io/org/app chooses it "
+            "(--sbom-from pins it)\n",
+        ),
+        (
+            replace(SBOM, is_pinned=True, action=SbomAction.THERE),
+            "sbom    12 packages, derived from quay.io/org/app:its.sbom before\n"
+            "        attached as quay.io/org/app:a.sbom\n",
+        ),
+        (
+            replace(SBOM, is_pinned=True, action=SbomAction.OWN, attached=SBOM.found),
+            "sbom    12 packages, the source's own\n        attached as quay.io/org/app:its.sbom\n",
+        ),
+    ],
+)
+def test_the_sbom_is_told_from_where_it_is_and_why_it_is_believed(
+    capsys: pytest.CaptureFixture[str], sbom: SbomReport, lines: str
+) -> None:
+    show(replace(report("mind this"), sbom=sbom), Output.TEXT)
+    assert f"\n{lines}warning: mind this\n" in capsys.readouterr().out
 
 
 def test_inspect_shows_a_section_per_manifest(capsys: pytest.CaptureFixture[str]) -> None:

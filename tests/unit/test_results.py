@@ -7,12 +7,12 @@ import pytest
 
 from recompress import results
 from recompress.errors import UsageError
-from recompress.reference import Digest, Reference, Repository
-from recompress.results import Results
+from recompress.reference import Digest, Repository
+from recompress.results import Named, Results
 
 DIGEST = Digest.of(b"twin")
 REPOSITORY = Repository("quay.io", "org/app")
-IMAGE = Reference(REPOSITORY, "1", DIGEST)
+IMAGE = Named(REPOSITORY, "1", DIGEST)
 
 
 def test_the_results_name_the_twin_by_tag_by_digest_and_by_reference() -> None:
@@ -23,12 +23,17 @@ def test_the_results_name_the_twin_by_tag_by_digest_and_by_reference() -> None:
     }
 
 
+def test_an_sbom_is_named_by_the_digest_of_its_json() -> None:
+    files = Results(IMAGE, sbom=Digest.of(b"{}")).files()
+    assert files["SBOM_BLOB_URL"] == f"quay.io/org/app@{Digest.of(b'{}')}"
+
+
 def test_without_a_tag_the_url_is_the_repository() -> None:
-    assert Results(Reference(REPOSITORY, digest=DIGEST)).files()["IMAGE_URL"] == "quay.io/org/app"
+    assert Results(Named(REPOSITORY, None, DIGEST)).files()["IMAGE_URL"] == "quay.io/org/app"
 
 
 def test_the_oci_image_has_a_url_and_a_digest_that_chains_signs_beside_its_reference() -> None:
-    oci = Reference(REPOSITORY, "1.oci", Digest.of(b"oci"))
+    oci = Named(REPOSITORY, "1.oci", Digest.of(b"oci"))
     assert Results(IMAGE, oci).files() == {
         **Results(IMAGE).files(),
         "OCI_IMAGE_URL": "quay.io/org/app:1.oci",
@@ -38,7 +43,7 @@ def test_the_oci_image_has_a_url_and_a_digest_that_chains_signs_beside_its_refer
 
 
 def test_what_was_recompressed_is_an_object_with_uri_and_digest() -> None:
-    source = Reference(REPOSITORY, digest=Digest.of(b"source"))
+    source = Named(REPOSITORY, None, Digest.of(b"source"))
     files = Results(IMAGE, source=source).files()
     assert files["SOURCE_ARTIFACT_INPUTS"] == f'{{"uri":"oci://quay.io/org/app","digest":"{source.digest}"}}'
 
@@ -108,7 +113,7 @@ def test_a_good_results_directory_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 def test_results_of_an_earlier_run_are_taken_away_before_a_new_one(tmp_path: Path) -> None:
-    everything = Results(IMAGE, IMAGE, IMAGE).files()
+    everything = Results(IMAGE, IMAGE, IMAGE, DIGEST).files()
     for name in (*everything, "IMAGES", "OTHER"):
         (tmp_path / name).write_text("old")
     results.check_directory(tmp_path)

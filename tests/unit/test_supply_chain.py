@@ -75,4 +75,5 @@ def test_the_tests_container_has_what_the_tests_ask_for_and_nothing_else() -> No
     debian = set(re.findall(r"^ +python3-(\S+) \\$", containerfile, flags=re.MULTILINE))
     # Debian has no testcontainers, only what that needs.
     asked = names(GROUPS["test"]) - {"testcontainers"} | {"docker", "python-dotenv", "wrapt"}
-    assert debian == {{"pyyaml": "yaml", "python-dotenv": "dotenv"}.get(name, name) for name in asked}
+    other = {"pyyaml": "yaml", "python-dotenv": "dotenv", "cyclonedx-python-lib": "cyclonedx-lib"}
+    assert debian == {other.get(name, name) for name in asked}

@@ -17,7 +17,7 @@ from recompress import cli
 from tests.tekton.resources import ROOT
 
 COMMANDS: Mapping[str, Callable[..., None]] = {"task.yaml": cli.run, "index-task.yaml": cli.index}
-IN_ARGUMENTS = {"task.yaml": {"IMAGE", "REUSE_FROM"}, "index-task.yaml": {"IMAGES"}}
+IN_ARGUMENTS = {"task.yaml": {"IMAGE", "REUSE_FROM", "SBOM_FROM"}, "index-task.yaml": {"IMAGES"}}
 OF_THE_STEP = {"caTrustConfigMapName", "caTrustConfigMapKey"}
 OTHER_NAMES = {"index-task.yaml": {"IMAGE": "TO"}}
 """Parameters that are called as in other tasks of the field, and not as the option."""
@@ -29,7 +29,8 @@ NOT_IN_A_TASK = {
     "OUTPUT",
     "DEBUG",
     "NO_REUSE",  # for who suspects a layer, by hand
-    "REUSE_FROM",  # its arguments are REUSE_FROM as an array
+    "REUSE_FROM",  # an array becomes arguments
+    "SBOM_FROM",
 }
 
 of_each_task = pytest.mark.parametrize("file", COMMANDS)
@@ -127,9 +128,10 @@ def test_a_parameter_names_the_choices_and_the_bounds_of_its_option(file: str) -
 
 def test_what_both_tasks_have_is_the_same_in_both() -> None:
     of_run, of_index = (parameters(file) for file in COMMANDS)
-    shared = of_run.keys() & of_index.keys() - {"IMAGE"}
-    assert shared == {"ATTEMPTS", "TIMEOUT", *OF_THE_STEP}
-    for name in shared:
+    alike = {"ATTEMPTS", "TIMEOUT", *OF_THE_STEP}
+    # These two are of another image in each.
+    assert of_run.keys() & of_index.keys() == {"IMAGE", "SBOM", *alike}
+    for name in alike:
         assert of_run[name] == of_index[name]
 
 

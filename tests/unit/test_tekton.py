@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from recompress.reference import Digest, Reference
-from recompress.results import Results
+from recompress.results import Named, Results
 from tests.tekton import matrix, pipeline, resources, results, validation
 from tests.tekton.pipeline import Ended
 from tests.tekton.resources import ROOT, ParamSpec, Pipeline, Task, load_pipeline, load_task, pipeline_task
@@ -96,6 +96,26 @@ def test_the_examples_by_resolver_are_entries_of_a_pipeline_that_tekton_runs() -
     for entry in map(pipeline_task, readme_tasks()):
         others = tuple(task for task in example.tasks if task.name != entry.name)
         validation.check(replace(example, tasks=(*others, entry)), TASKS)
+
+
+def with_sbom_from(example: Pipeline) -> Pipeline:
+    """The example as its comment says to change it."""
+    text = (ROOT / "examples/multi-arch-pipeline.yaml").read_text()
+    (name, value) = re.findall(r"# - name: (SBOM_FROM)\n +#   value: (.*)\n", text)[0]
+    entries = {task.name: task for task in example.tasks}
+    recompress = entries["recompress"]
+    more = {**recompress.params, name: yaml.safe_load(value)}
+    return replace(example, tasks=tuple({**entries, "recompress": replace(recompress, params=more)}.values()))
+
+
+def test_the_example_runs_with_the_sboms_of_a_build_task_that_makes_some() -> None:
+    example = with_sbom_from(next(p for p in PIPELINES if p.name == "multi-arch"))
+    with pytest.raises(Refused, match="not a named result"):
+        validation.check(example, TASKS)
+    build = TASKS["build-image"]
+    validation.check(
+        example, {**TASKS, "build-image": replace(build, results=(*build.results, "SBOM_BLOB_URL"))}
+    )
 
 
 # Variables
@@ -245,13 +265,12 @@ def test_results_of_4096_bytes_with_what_tekton_adds_travel_and_one_byte_more_do
 
 def test_all_results_of_the_recompress_task_stay_below_3_kb_with_the_longest_names_there_are() -> None:
     digest = Digest.of(b"")
-    longest = Reference.parse(f"registry.example.com:5000/{'x' * 229}:{'t' * 128}@{digest}")
-    assert len(str(longest.repository)) == 255
-    files = Results(longest, longest, longest).files()
-    # The SBOM is named in the same form as the image.
-    everything = {"SBOM_BLOB_URL": files["IMAGE_REF"], **files}
-    assert set(TASKS["recompress"].results) <= everything.keys()
-    assert len(results.message(everything)) < 3072
+    repository = Reference.parse(f"registry.example.com:5000/{'x' * 229}").repository
+    assert len(str(repository)) == 255
+    longest = Named(repository, "t" * 128, digest)
+    files = Results(longest, longest, longest, digest).files()
+    assert files.keys() == set(TASKS["recompress"].results)
+    assert len(results.message(files)) < 3 * 1024
 
 
 def test_a_result_that_is_not_declared_is_a_mistake(tmp_path: Path) -> None:

@@ -46,7 +46,9 @@ def mounted(run: TaskRun, target: str) -> Path:
 def test_the_task_s_step_runs_with_the_rights_limits_and_environment_that_task_yaml_names(
     tmp_path: Path,
 ) -> None:
-    run = task_run({"IMAGE": IMAGE, "LEVEL": "3", "REUSE_FROM": ["x", "y"]}, tmp_path)
+    run = task_run(
+        {"IMAGE": IMAGE, "LEVEL": "3", "REUSE_FROM": ["x", "y"], "SBOM_FROM": ["s", "t"]}, tmp_path
+    )
     asked = options(run)
     assert asked[:3] == ["--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only"]
     assert not any(option.startswith("--user") for option in asked)
@@ -54,7 +56,10 @@ def test_the_task_s_step_runs_with_the_rights_limits_and_environment_that_task_y
     assert "--env=DOCKER_CONFIG=" in asked
     assert not any("seccomp" in option for option in asked)
     tail = run.command[run.command.index("--entrypoint=recompress") :]
-    assert tail[1:] == [load_task(ROOT / "task.yaml").step["image"], "run", "--", IMAGE, "x", "y"]
+    assert tail[1:] == [
+        load_task(ROOT / "task.yaml").step["image"],
+        *("run", "--", IMAGE, "x", "y", "--sbom-from", "s", "t"),
+    ]
 
 
 def test_command_and_arguments_become_entrypoint_and_arguments(tmp_path: Path) -> None:

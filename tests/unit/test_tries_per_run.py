@@ -17,6 +17,7 @@ from recompress.proving import Claim, Provers
 from recompress.reference import Digest
 from recompress.registry import Connection, Tls
 from recompress.run import RunOptions, run
+from recompress.sbom import Policy
 from recompress.skopeo import SkopeoFailed
 from tests import images
 from tests.fake_registry import FakeRegistry, error_answer
@@ -72,7 +73,7 @@ def recompress(registry: FakeRegistry) -> None:
     options = RunOptions(
         image=image, platform=None, to=None, level=None, jobs=1, reuse=False, reuse_from=(),
         oci_twin=False, keep_impossible=False, require_partial_pulls=True,
-        environment=dict(os.environ),
+        environment=dict(os.environ), sbom=Policy.NONE,
     )  # fmt: skip
     run(options, CONNECTION, None, REPORTER)
 

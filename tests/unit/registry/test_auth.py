@@ -14,8 +14,9 @@ import pytest
 from recompress.errors import NotFound, Refused, Unavailable
 from recompress.reference import Digest, Repository
 from recompress.registry.auth import RegistryAuth, scopes_for
-from recompress.registry.client import RepositoryClient, Served
+from recompress.registry.client import RepositoryClient
 from recompress.registry.credentials import Credentials
+from recompress.registry.served import Served
 from recompress.registry.transport import Tls
 from tests.http_server import Answer, HttpServer, Request, serving
 
@@ -381,7 +382,7 @@ def test_credentials_are_never_shown_to_where_an_upload_is_sent(connect: Connect
             return Answer(202, headers={"Location": f"http://{other.host}/upload?signed=1"})
 
         with serving(handler) as server:
-            connect(server, ME).put_config(b"config")
+            connect(server, ME).put_blob(b"config")
         assert [request.body for request in other.requests] == [b"config"]
         assert "authorization" not in other.requests[0].headers
 

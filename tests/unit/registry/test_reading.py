@@ -7,7 +7,8 @@ import pytest
 from recompress.errors import NotFound, Unsupported, VerificationFailed
 from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
 from recompress.reference import Digest
-from recompress.registry.client import RepositoryClient, Served
+from recompress.registry.client import RepositoryClient
+from recompress.registry.served import Served
 from tests.fake_registry import FakeRegistry
 from tests.http_server import Answer
 from tests.unit.registry.answering import BLOB, MANIFEST, answering

@@ -11,8 +11,9 @@ import pytest
 from recompress.errors import NotFound, Refused, Unavailable, Vanished
 from recompress.manifest import Descriptor, MediaType
 from recompress.reference import Digest, Repository
-from recompress.registry.client import RepositoryClient, Served
+from recompress.registry.client import RepositoryClient
 from recompress.registry.credentials import Credentials
+from recompress.registry.served import Served
 from recompress.registry.transport import Tls, retrying
 from tests.fake_registry import error_answer
 from tests.http_server import Answer, in_turn, serving

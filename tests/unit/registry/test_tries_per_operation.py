@@ -10,8 +10,9 @@ import pytest
 from recompress.errors import Unavailable
 from recompress.manifest import Descriptor, MediaType
 from recompress.reference import Digest
-from recompress.registry.client import RepositoryClient, Served
+from recompress.registry.client import RepositoryClient
 from recompress.registry.ranges import ByteRange
+from recompress.registry.served import Served
 from recompress.registry.transport import retrying
 from tests.fake_registry import error_answer
 from tests.http_server import Answer, HttpServer, Request
@@ -41,12 +42,14 @@ CALLS: Mapping[str, Callable[[RepositoryClient], object]] = {
     "tags": lambda client: client.tags(),
     "delete_tag": lambda client: client.delete_tag(TAG),
     "config": lambda client: client.config(Descriptor(MediaType.OCI_CONFIG, DIGEST, len(BLOB))),
+    "whole_blob": lambda client: client.whole_blob(Descriptor("text/plain", DIGEST, len(BLOB))),
+    "referrers_page": lambda client: client.referrers_page(DIGEST, b""),
     "blob": read_blob,
     "blob_range_sha256": lambda client: client.blob_range_sha256(DIGEST, 0, 1),
     "blob_range": read_part,
     "two_ranges": lambda client: client.two_ranges(DIGEST, ByteRange(0, 1), ByteRange(2, 1)),
     "stat_blob": lambda client: client.stat_blob(DIGEST),
-    "put_config": lambda client: client.put_config(BLOB),
+    "put_blob": lambda client: client.put_blob(BLOB),
     "check_push": lambda client: client.check_push(),
     "try_upload": lambda client: client.try_upload(),
 }
@@ -70,15 +73,17 @@ FOREVER = [
     Failing("tags", {"GET": BUSY}, ["GET"] * TRIES),
     Failing("delete_tag", {"DELETE": BUSY}, ["DELETE"] * TRIES),
     Failing("config", {"GET": BUSY}, ["GET"] * TRIES),
+    Failing("whole_blob", {"GET": BUSY}, ["GET"] * TRIES),
+    Failing("referrers_page", {"GET": BUSY}, ["GET"] * TRIES),
     Failing("blob", {"GET": BUSY}, ["GET"]),
     Failing("blob_range", {"GET": BUSY}, ["GET"]),
     Failing("blob_range_sha256", {"GET": BUSY}, ["GET"] * TRIES),
     Failing("two_ranges", {"GET": BUSY}, ["GET"] * TRIES),
     Failing("stat_blob", {"HEAD": BUSY}, ["HEAD"] * TRIES),
-    Failing("put_config", {"HEAD": BUSY}, ["HEAD"] * TRIES),
-    Failing("put_config", {"POST": BUSY}, ["HEAD", "POST"] * TRIES),
-    Failing("put_config", {"PUT": BUSY}, ["HEAD", "POST", "PUT"] * TRIES),
-    Failing("put_config", {"PUT": Answer(404)}, ["HEAD", "POST", "PUT"] * TRIES),
+    Failing("put_blob", {"HEAD": BUSY}, ["HEAD"] * TRIES),
+    Failing("put_blob", {"POST": BUSY}, ["HEAD", "POST"] * TRIES),
+    Failing("put_blob", {"PUT": BUSY}, ["HEAD", "POST", "PUT"] * TRIES),
+    Failing("put_blob", {"PUT": Answer(404)}, ["HEAD", "POST", "PUT"] * TRIES),
     Failing("check_push", {"POST": BUSY}, ["POST"] * TRIES),
     # That it fails once is what is asked.
     Failing("try_upload", {"POST": BUSY}, ["POST"]),
@@ -129,7 +134,7 @@ def test_the_tries_of_an_operation_are_for_all_of_its_requests_together(waits: l
 
     with answering(handler, TRIES) as (client, server):
         with pytest.raises(Unavailable):
-            client.put_config(BLOB)
+            client.put_blob(BLOB)
         assert asked(server) == [*["HEAD"] * 3, *["HEAD", "POST", "PUT"] * 2]
 
 

@@ -11,7 +11,8 @@ import pytest
 from recompress.errors import NotFound, RecompressError, Refused, Unavailable
 from recompress.manifest import MediaType
 from recompress.reference import Digest
-from recompress.registry.client import RepositoryClient, Served
+from recompress.registry.client import RepositoryClient
+from recompress.registry.served import Served
 from recompress.signals import Terminated
 from tests.fake_registry import FakeRegistry, error_answer
 from tests.http_server import Answer, Request, in_turn
@@ -91,7 +92,7 @@ def signed_for_get(request: Request) -> Answer:
 def test_a_blob_in_a_storage_that_takes_no_head_is_there() -> None:
     with answering(signed_for_get) as (client, server):
         client.stat_blob(Digest.of(BLOB))
-        client.put_config(BLOB)
+        client.put_blob(BLOB)
         assert server.asked("POST") == []
 
 
@@ -120,7 +121,7 @@ def test_that_a_byte_is_too_short_an_upload_tells_nothing(status: int) -> None:
 def test_a_config_is_uploaded_to_where_the_registry_says_with_its_state() -> None:
     uploads = Uploads()
     with answering(uploads) as (client, _):
-        client.put_config(BLOB)
+        client.put_blob(BLOB)
     digest = str(Digest.of(BLOB)).replace(":", "%3A")
     assert uploads.put == {
         f"/v2/app/blobs/uploads/1?state=a%2Fb&digest={digest}": ("application/octet-stream", BLOB)
@@ -129,7 +130,7 @@ def test_a_config_is_uploaded_to_where_the_registry_says_with_its_state() -> Non
 
 def test_a_config_that_is_there_is_not_uploaded(client: RepositoryClient, registry: FakeRegistry) -> None:
     registry.blobs[str(Digest.of(BLOB))] = BLOB
-    client.put_config(BLOB)
+    client.put_blob(BLOB)
     assert registry.server.asked("POST") == []
 
 

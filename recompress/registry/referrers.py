@@ -1,0 +1,132 @@
+"""What refers to a manifest: OCI distribution specification 1.1, "Listing Referrers", "Referrers Tag Schema".
+
+Where a registry has no referrers API, clients keep the list themselves, in an index under a tag that is made
+of the digest of what is referred to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from recompress.errors import RecompressError, Unavailable, Unsupported, VerificationFailed, about
+from recompress.manifest import MAX_MANIFEST_BYTES, Descriptor, Index, MediaType, parse_manifest
+from recompress.reference import Digest
+from recompress.registry.served import Served
+from recompress.registry.tags import query_of
+
+if TYPE_CHECKING:
+    from recompress.registry.client import RepositoryClient
+
+MAX_PAGES = 100
+MAX_REFERRERS = 1000
+"""Of those that are wanted. Others are passed over, page by page."""
+
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrersPage:
+    """Some referrers, and the query that the next page is asked for with, where there is one."""
+
+    entries: tuple[Descriptor, ...]
+    next_query: bytes | None
+
+
+def fallback_tag(subject: Digest) -> str:
+    """The tag of the list that clients keep where there is no referrers API."""
+    return f"sha256-{subject.hex}"
+
+
+def read_page(
+    content: bytes, content_type: str, url: httpx.URL, links: Mapping[str | None, Mapping[str, str]]
+) -> ReferrersPage | None:
+    """Read one page, which was asked for at `url`; `links` are those of its Link header (RFC 8288), by `rel`.
+
+    None for what is no index: some registries answer 200 with something else where they have no such API.
+    Raises Unsupported or VerificationFailed for an index that cannot be read.
+    """
+    if content_type.partition(";")[0].strip() != MediaType.OCI_INDEX:
+        return None
+    with about("the registry's list of referrers", RecompressError):
+        index = parse_manifest(content, MediaType.OCI_INDEX)
+    following = links.get("next")
+    query = None if following is None else query_of(following, url, "list of referrers")
+    return ReferrersPage(index.manifests if isinstance(index, Index) else (), query)
+
+
+def find(
+    client: RepositoryClient, subject: Digest, wanted: Callable[[Descriptor], bool]
+) -> tuple[Descriptor, ...]:
+    """The referrers of a manifest for which `wanted` is true, by the API, or else by the fallback tag.
+
+    Raises Unsupported where there are too many of them, VerificationFailed for a list that leads back to
+    itself, and both for one that cannot be read.
+    """
+    asked: set[bytes] = set()
+    found: list[Descriptor] = []
+    query: bytes | None = b""
+    while query is not None:
+        asked.add(query)
+        page = client.referrers_page(subject, query)
+        if page is None:
+            listed = _fallback_list(client, subject)
+            return tuple(filter(wanted, listed.manifests)) if listed else ()
+        found += filter(wanted, page.entries)
+        if len(found) > MAX_REFERRERS or len(asked) > MAX_PAGES:
+            raise Unsupported("the registry's list of referrers is longer than what is read of one")
+        if page.next_query in asked:
+            raise VerificationFailed("the registry's list of referrers leads back to a page that was read")
+        query = page.next_query
+    return tuple(found)
+
+
+def add(client: RepositoryClient, subject: Digest, referrer: Descriptor) -> None:
+    """Make sure that a referrer that was pushed is in the list of those of `subject`.
+
+    Where there is a referrers API, the registry does so itself. Else the list under the fallback tag is read,
+    completed, put back, and read again: somebody else may do so at the same time. Raises Unsupported where
+    something else has that tag or the list would be too large, Unavailable where others keep changing it.
+    """
+    if client.referrers_page(subject, b"") is not None:
+        return
+    tag = fallback_tag(subject)
+    for _ in range(_TRIES):
+        before = _fallback_list(client, subject)
+        if before and any(entry.digest == referrer.digest for entry in before.manifests):
+            return
+        content = _with(before, referrer)
+        if len(content) > MAX_MANIFEST_BYTES:
+            raise Unsupported(f"{client.repository}:{tag}, a list of referrers, has no room for one more")
+        client.put_manifest(tag, Served(content, MediaType.OCI_INDEX))
+    raise Unavailable(f"{client.repository}:{tag}, a list of referrers, is changed by others all the time")
+
+
+def _fallback_list(client: RepositoryClient, subject: Digest) -> Index | None:
+    tag = fallback_tag(subject)
+    served = client.find_manifest(tag)
+    if served is None:
+        return None
+    with about(f"{client.repository}:{tag}", RecompressError):
+        found = parse_manifest(served.content, served.content_type)
+        if not isinstance(found, Index) or found.media_type != MediaType.OCI_INDEX:
+            raise Unsupported("it is not a list of referrers, for which this tag is meant")
+        return found
+
+
+def _with(before: Index | None, referrer: Descriptor) -> bytes:
+    empty = {"schemaVersion": 2, "mediaType": MediaType.OCI_INDEX}
+    document: dict[str, Any] = json.loads(before.content) if before else empty
+    entry = {
+        "mediaType": referrer.media_type,
+        "digest": str(referrer.digest),
+        "size": referrer.size,
+        "artifactType": referrer.artifact_type,
+        "annotations": dict(referrer.annotations),
+    }
+    document["manifests"] = [*(document.get("manifests") or ()), entry]
+    return json.dumps(document, separators=(",", ":")).encode()
