@@ -1,7 +1,8 @@
 # The two commands to start with are "make demo" and "make test". Both install what is missing, a
 # container engine included, and clean up after themselves.
 
-.PHONY: help demo test test-unit soak differential load registries bench fuzz e2e format lint image pin sbom clean
+.PHONY: help demo test test-unit soak differential load registries bench fuzz e2e format lint image pin pins sbom release \
+	clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -59,6 +60,12 @@ pin: ## Name a released task image in task.yaml: IMAGE=registry/repository@sha25
 
 sbom: ## What is in the task image, and what is known to be wrong with it
 	@hack/engine.sh hack/sbom.sh
+
+pins: ## Renew the versions in requirements-*.txt, all of them
+	@hack/pins.sh
+
+release: ## Make and check all files of a release, publish nothing: RELEASE_IMAGE=registry/repository
+	@hack/engine.sh hack/release.sh
 
 clean: ## Remove everything that was built
 	@$(if $(shell command -v docker),hack/engine.sh) hack/clean.sh

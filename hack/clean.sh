@@ -4,8 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if docker info >/dev/null 2>&1; then
-    docker image rm localhost/recompress:dev recompress-{test,registry,runtime,base:forky} \
-        >/dev/null 2>&1 || true
+    for image in localhost/recompress:dev recompress-{test,registry,runtime,base:forky}; do
+        [[ -z $(docker image ls --quiet "$image") ]] || docker image rm "$image" >/dev/null || true
+    done
     # Those that newer ones have taken the name of.
     docker image prune --force --filter label=org.opencontainers.image.title=recompress >/dev/null
 fi

@@ -21,10 +21,11 @@ cleanup() {
 trap cleanup EXIT
 
 heading "1. A registry, with a certificate that only the Task's trusted-ca ConfigMap knows"
-docker run --rm --volume "$work/certs:/certs" recompress-registry openssl req -x509 -nodes -days 2 \
-    -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -keyout /certs/key.pem -out /certs/ca.crt \
+hack/step.sh "Making the certificate" docker run --rm --volume "$work/certs:/certs" recompress-registry \
+    openssl req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 \
+    -keyout /certs/key.pem -out /certs/ca.crt \
     -subj "/CN=demo registry" -addext subjectAltName=IP:127.0.0.1 \
-    -addext keyUsage=critical,digitalSignature,keyCertSign 2>/dev/null
+    -addext keyUsage=critical,digitalSignature,keyCertSign
 docker run --detach --name "$registry" --publish 127.0.0.1::5000 --volume "$work/certs:/certs:ro" \
     --env REGISTRY_HTTP_TLS_CERTIFICATE=/certs/ca.crt --env REGISTRY_HTTP_TLS_KEY=/certs/key.pem \
     recompress-registry >/dev/null

@@ -80,7 +80,8 @@ END
         apply_from_file configmap trusted-ca ca-bundle.crt "$CA_FILE"
     fi
     local file
-    for file in task.yaml index-task.yaml hack/e2e/*.yaml examples/build-image.yaml examples/*-pipeline.yaml; do
+    for file in task.yaml index-task.yaml hack/e2e/*.yaml \
+        examples/build-image.yaml examples/{existing-index,multi-arch}-pipeline.yaml; do
         sed "s|image: localhost/recompress:.*|image: ${TASK_IMAGE:-$(released_image)}|" "$file" | apply >/dev/null
     done
 }

@@ -41,8 +41,12 @@ fi
 if ! running; then
     echo "  Starting a container engine" >&2
     start || {
-        echo "The container engine does not start. The end of build/log/dockerd.log:" >&2
-        tail -n 20 build/log/dockerd.log >&2
+        echo "The container engine does not start, or cannot be used:" >&2
+        docker info >/dev/null || true
+        if [[ -n ${daemon:-} ]]; then
+            echo "The end of build/log/dockerd.log:" >&2
+            tail -n 20 build/log/dockerd.log >&2
+        fi
         exit 1
     }
 fi

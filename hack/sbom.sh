@@ -20,7 +20,8 @@ fi
 container=$(docker create "$image")
 trap 'docker rm "$container" >/dev/null' EXIT
 docker export "$container" |
-    "$out/venv/bin/debsbom" generate --root - --sbom-type cdx --distro-name recompress --out "$out/recompress"
+    "$out/venv/bin/debsbom" generate --root - --sbom-type cdx --distro-name recompress --out "$out/recompress" \
+        2> >(grep -v 'WARNING:.*no supplier for' >&2)
 "$out/venv/bin/python" -c '
 import json, sys
 components = json.load(open(sys.argv[1]))["components"]

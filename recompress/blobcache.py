@@ -78,7 +78,7 @@ def opened(space: Workspace) -> Path:
             for table, columns in _COLUMNS.items():
                 found = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
                 if tuple(name for (name,) in found) != columns:
-                    raise UnknownCache(f"the table {table} of skopeo's cache is not the one known here")
+                    raise UnknownCache(f"skopeo's cache has an unexpected schema (table {table})")
     except sqlite3.Error as error:
         raise UnknownCache(f"skopeo's cache cannot be read: {error}") from None
     return database

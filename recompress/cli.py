@@ -122,7 +122,8 @@ ResultsDir = Annotated[
     ),
 ]
 AuthFile = Annotated[
-    Path | None, typer.Option(envvar="RECOMPRESS_AUTHFILE", help="Credentials, as of podman login.")
+    Path | None,
+    typer.Option(envvar="RECOMPRESS_AUTHFILE", help="Credentials file, as podman login writes it."),
 ]
 CaFile = Annotated[
     Path | None,
@@ -131,7 +132,12 @@ CaFile = Annotated[
         help="Certificates to trust besides the system's: a PEM file, or a directory of *.crt and *.pem.",
     ),
 ]
-TlsVerify = Annotated[bool, typer.Option(envvar="RECOMPRESS_TLS_VERIFY", help="Off is for tests only.")]
+TlsVerify = Annotated[
+    bool,
+    typer.Option(
+        envvar="RECOMPRESS_TLS_VERIFY", help="Check TLS certificates. Turning this off is for tests only."
+    ),
+]
 Attempts = Annotated[
     int, typer.Option(envvar="RECOMPRESS_ATTEMPTS", min=1, max=20, help="Tries per operation.")
 ]
@@ -282,7 +288,7 @@ def inspect(
 @app.command()
 def verify(
     source: Annotated[str, typer.Argument(help="The gzip image, as registry/repository[:tag]@sha256:…")],
-    result: Annotated[str, typer.Argument(help="Its twin, likewise.")],
+    result: Annotated[str, typer.Argument(help="Its twin, in the same form.")],
     platform: Annotated[
         str | None, typer.Option(envvar="RECOMPRESS_PLATFORM", help="Which entry of an index.")
     ] = None,
@@ -374,7 +380,9 @@ def prune(
         ),
     ] = None,
     # No variable: what deletes is said where it is done.
-    delete: Annotated[bool, typer.Option("--delete", help="Delete the tags, in place of a list.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete the orphans instead of listing them.")
+    ] = False,
     authfile: AuthFile = None,
     ca_file: CaFile = None,
     tls_verify: TlsVerify = True,
@@ -415,7 +423,7 @@ def _errors_as_exit_codes(debug: bool) -> Iterator[None]:
     log.to_stderr(debug)
     try:
         if sys.stdout is None:
-            raise UsageError("standard output is closed, and the report goes there")
+            raise UsageError("standard output is closed, so the report cannot be written")
         yield
     except RecompressError as error:
         _fail(f"error: {error}", error.exit_code, debug)

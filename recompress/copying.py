@@ -61,7 +61,7 @@ class Copy:
                 log.debug("%s", error)
                 self._ask_registry()
                 if not self.is_exact and (error.words in failed or not is_checked):
-                    self.reporter.step("reading the source's layers, for what skopeo may have failed on")
+                    self.reporter.step("reading the source's layers, to find what skopeo failed on")
                     check_layers(self.source_client, self.source)
                     is_checked = True
                 if not self.is_exact and self._offer_what_was_pushed(space, attempts):

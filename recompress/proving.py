@@ -86,8 +86,8 @@ class Provers:
             # No more processes or threads; those that are there already would be waited for in the end.
             _kill_all()
             raise Unavailable(
-                f"the processes that prove layers cannot be started ({error}): allow more of them, "
-                "or lower --jobs"
+                f"the processes that prove layers cannot be started ({error}): allow more "
+                "processes, or lower --jobs"
             ) from None
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
@@ -150,7 +150,7 @@ def _outcome(future: Future[LayerProof]) -> LayerProof | RecompressError:
 
 def _killed() -> Unavailable:
     return Unavailable(
-        "a process that proves a layer was killed, most likely for want of memory: "
+        "a process that proves a layer was killed, most likely because memory ran out: "
         "allow more of it, or lower --jobs"
     )
 

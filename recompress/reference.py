@@ -84,7 +84,7 @@ class Reference:
         registry, slash, rest = name.partition("/")
         if not slash or not _looks_like_registry(registry):
             raise UsageError(
-                f"{text!r} names no registry: write it out, as in quay.io/org/app or docker.io/library/app"
+                f"{text!r} has no registry: write it out, as in quay.io/org/app or docker.io/library/app"
             )
         if not _REGISTRY.fullmatch(registry) or not _port_is_possible(registry):
             raise UsageError(f"{text!r}: {registry!r} is not a registry host with an optional port")

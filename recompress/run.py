@@ -480,7 +480,7 @@ class _Run:
                 log.warning("clients pull layer %s in full: %s", layer.twin.digest, layer.why_full)
             elif verdict.layout and verdict.layout.toc.uncompressed > LARGE_TOC_BYTES:
                 log.warning(
-                    "layer %s has a table of contents of %d bytes: podman of before 2025 fails to pull it",
+                    "layer %s has a table of contents of %d bytes: podman from before 2025 fails to pull it",
                     layer.twin.digest,
                     verdict.layout.toc.uncompressed,
                 )

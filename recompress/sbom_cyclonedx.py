@@ -120,7 +120,7 @@ def _become_twin(component: dict[str, Any], name: str, pair: Pair) -> None:
 def _ancestor(component: dict[str, Any], source: Subject) -> dict[str, Any]:
     """The source, as far as it takes to know it: what is in it is in the twin, and stands there."""
     known = ("type", "group", "name", "version", "purl")
-    kept: dict[str, Any] = {key: component[key] for key in known if key in component}
+    kept: dict[str, Any] = {key: component[key] for key in known if component.get(key) is not None}
     return {"purl": source.purl, **kept, "hashes": [_hash(source)]}
 
 

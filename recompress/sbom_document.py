@@ -107,9 +107,9 @@ def _format(document: dict[str, Any]) -> SbomFormat:
     return SbomFormat.SPDX if spdx else SbomFormat.CYCLONEDX
 
 
-def _timeless(content: bytes) -> bytes:
+def _timeless(content: bytes) -> Digest:
     document = _parse(content)
     for key, time in (("creationInfo", "created"), ("metadata", "timestamp")):
         if isinstance(part := document.get(key), dict):
             part.pop(time, None)
-    return sbom_json.write(document)
+    return Digest.of(sbom_json.write(document))

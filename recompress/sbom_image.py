@@ -56,14 +56,18 @@ class Pair:
         """The text with the twin's digest where it has the source's, and the twin's repository beside it."""
         if text == str(self.source.repository):
             return str(self.twin.repository)
-        text = text.replace(str(self.source), str(self.twin))
-        return text.replace(str(self.source.digest), str(self.twin.digest))
+        return _DIGEST.sub(self._renamed, text.replace(str(self.source), str(self.twin)))
 
     def purl(self, old: str) -> str:
         """The purl with the twin's digest and repository, where it is one of the source."""
         if purl.is_of_image(old) or purl.digest_of(old) == self.source.digest:
             return purl.moved(old, self.source.repository, self.twin.repository, self.twin.digest)
         return old
+
+    def _renamed(self, found: re.Match[str]) -> str:
+        whole, hex_digits = found[0], found[1]
+        is_source = hex_digits.lower() == self.source.digest.hex
+        return whole.removesuffix(hex_digits) + self.twin.digest.hex if is_source else whole
 
 
 def identifier(*digests: Digest) -> uuid.UUID:

@@ -17,7 +17,7 @@ from recompress.errors import Unsupported
 MAX_DEPTH = 200
 """The deepest nesting. CycloneDX nests components in components, some ten levels deep."""
 
-MAX_VALUES = 4 * 2**20
+MAX_VALUES = 3 * 2**20
 """The most values. SBOMs have some 25 bytes for each; an empty list takes 24 times its size in memory."""
 
 

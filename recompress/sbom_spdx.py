@@ -108,7 +108,7 @@ def _described(document: dict[str, Any], source: Subject) -> dict[str, Any]:
     if (named := set(_named(document))) or len(found) > 1:
         found = [each for each in found if each["SPDXID"] in named]
     fitting = [each for each in found if source.digest in set(_digests(each))]
-    if len(found) > 1 and len(fitting) == 1:
+    if len(fitting) == 1:
         found = fitting
     if len(found) != 1:
         raise Unsupported(

@@ -6,12 +6,18 @@ own, and what is open is closed on the way out.
 
 from __future__ import annotations
 
+import math
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from recompress.errors import TimedOut
+
+_TICK_SECONDS = 0.5
+"""So often the main thread is woken. Python runs a handler between two of its steps: a signal that comes just
+before a system call waits as long as that does, which can be a minute for a registry's answer."""
 
 
 class Terminated(BaseException):
@@ -31,14 +37,17 @@ def ended_by_signal_or_deadline(seconds: float | None) -> Iterator[None]:
         too_late_to_end()
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
-    def on_alarm(_number: int, _frame: FrameType | None) -> None:
-        too_late_to_end()
-        raise _DeadlinePassed
+    def on_tick(_number: int, _frame: FrameType | None) -> None:
+        if time.monotonic() >= deadline:
+            too_late_to_end()
+            raise _DeadlinePassed
+
+    deadline = time.monotonic() + (seconds or math.inf)
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, seconds or 0)
+    signal.signal(signal.SIGALRM, on_tick)
+    signal.setitimer(signal.ITIMER_REAL, min(seconds or math.inf, _TICK_SECONDS), _TICK_SECONDS)
     try:
         yield
     except _DeadlinePassed:

@@ -54,6 +54,14 @@ _COPYING = re.compile(
 )
 _REJECTED = "Source image rejected: "
 """containers/image, copy: what every policy that does not accept an image ends in."""
+_MAY_PASS = re.compile(
+    r"HTTP status: (?:429|5[0-9][0-9])\b|toomanyrequests|blob upload unknown|\bEOF$|timeout|"
+    r"connection re(?:set|fused)|broken pipe"
+)
+"""Failures that pass, in the words of Go's standard library, containers/image and CNCF Distribution.
+
+They say nothing about the outcome: a run whose skopeo fails so is only given all of its tries, even where the
+same words come twice."""
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -88,7 +96,8 @@ LayerEvent = LayerProgress | LayerEnd
 class SkopeoFailed(Unavailable):
     """skopeo ended with an error. Why is asked of the registry and of the image, not of skopeo's words.
 
-    `words` are its last ones, empty where it was killed or said nothing.
+    `words` are its last ones, empty where it was killed or said nothing, and where they are of a failure of
+    the network or the registry that can come again and pass.
     """
 
     def __init__(self, message: str, *, temporary: bool = False, words: str = "") -> None:
@@ -126,7 +135,7 @@ def check_repository(repository: Repository) -> None:
     if repository.registry.startswith("["):
         # containers/image 5.39, docker/reference: a host is a name, with a port.
         raise UsageError(
-            f"{repository}: skopeo takes no IPv6 address in an image name; "
+            f"{repository}: skopeo does not accept an IPv6 address in an image name; "
             f"give {repository.registry} a host name"
         )
 
@@ -205,7 +214,7 @@ def copy(
     words = stderr_file.read_text(errors="replace").strip()
     if status:
         if _REJECTED in words:
-            # The one failure whose words are read: neither the registry nor the image knows of it.
+            # The one verdict that is read from words: neither the registry nor the image knows of it.
             raise SkopeoUnusable(
                 f"the policy {space.policy} rejects the image ({_last_words(words)}): change it there, see "
                 "containers-policy.json(5)"
@@ -217,12 +226,13 @@ def copy(
                 "or name another place in TMPDIR"
             )
         last = _last_words(words)
-        message = f"{_ending(status)}: {last or 'it said nothing'}"
-        raise SkopeoFailed(message, temporary=True, words=last if status > 0 else "")
+        message = f"{_ending(status)}: {last or 'it wrote no message'}"
+        may_pass = status < 0 or _MAY_PASS.search(last)
+        raise SkopeoFailed(message, temporary=True, words="" if may_pass else last)
     try:
         pushed = Digest.parse(_digest_file(space).read_text().strip())
     except (OSError, ValueError):
-        raise SkopeoFailed("skopeo ended well, but did not say what it pushed") from None
+        raise SkopeoFailed("skopeo succeeded, but did not write the digest of what it pushed") from None
     return Copied(pushed, seconds)
 
 
@@ -289,7 +299,7 @@ def _events(terminal: int, stall_seconds: float) -> Iterator[LayerEvent]:
             drawn.add(said)
             yield said[0]
         if time.monotonic() - moved > stall_seconds:
-            raise SkopeoFailed(f"skopeo did not get on for {stall_seconds:g} s", temporary=True)
+            raise SkopeoFailed(f"skopeo made no progress for {stall_seconds:g} s", temporary=True)
 
 
 def _lines(terminal: int) -> Iterator[list[str]]:
@@ -325,7 +335,7 @@ def _event(line: str) -> tuple[LayerEvent, str] | None:
 def _ending(status: int) -> str:
     match -status:
         case signal.SIGKILL:
-            return "skopeo was killed, most likely for want of memory (allow more of it, or lower --jobs)"
+            return "skopeo was killed, most likely because memory ran out (allow more of it, or lower --jobs)"
         case number if number > 0:
             return f"skopeo was ended by signal {number}"
     return f"skopeo failed with exit status {status}"

@@ -53,7 +53,7 @@ class Stream:
     def expect(self, character: str) -> None:
         """Skip `character`, which has to come next."""
         if not self.next_is(character):
-            self._fail(f"there is no {character!r} where one must be")
+            self._fail(f"a {character!r} is missing in it")
 
     def expect_end(self) -> None:
         """Nothing but white space may be left."""
@@ -119,7 +119,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(text: str) -> NoReturn:
-    raise VerificationFailed(f"there is {text:.40} in JSON where only whole numbers can be")
+    raise VerificationFailed(f"JSON has {text:.40} where only a whole number is allowed")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_refuse, parse_constant=_refuse)

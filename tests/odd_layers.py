@@ -56,8 +56,8 @@ def _years(what: str) -> str:
 _TAR = file()
 _GZIP = gzip.compress(_TAR, mtime=0)
 _ZSTD = zstd.compress(_TAR, options={zstd.CompressionParameter.checksum_flag: 1})
-_NO_GZIP = f"behind its gzip stream, at byte {len(_GZIP)}, is something that is no gzip stream: "
-_NO_ZSTD = f"behind its zstd stream, at byte {len(_ZSTD)}, is something that is no zstd stream: "
+_NO_GZIP = f"behind its gzip stream, at byte {len(_GZIP)}, there is something that is not a gzip stream: "
+_NO_ZSTD = f"behind its zstd stream, at byte {len(_ZSTD)}, there is something that is not a zstd stream: "
 _MORE_THAN_ONE = "the layer has more than one entry for this path"
 _NOT_GZIP = "its gzip stream cannot be read: "
 _CHECKSUM = "the checksum of the tar header is wrong"
@@ -159,12 +159,10 @@ REFUSED_HEADERS: Mapping[str, OddLayer] = {
     ),
     "wrong checksum": _of(_changed(_TAR, 1), f"fhle: {_CHECKSUM}"),
     "wrong checksum later": _of(file(end=b"") + _changed(_TAR, 1), f"after file: fhle: {_CHECKSUM}"),
-    "malformed PAX header": _of(
-        _meta(b"x", b"7 a=b\n") + header(b"file") + END, "there is a PAX header that is malformed"
-    ),
-    "a number that is none": _of(
+    "malformed PAX header": _of(_meta(b"x", b"7 a=b\n") + header(b"file") + END, "a PAX header is malformed"),
+    "a number that is not one": _of(
         header(b"file", o100=b"0000648\0") + END,
-        r"there is b'0000648\x00' in a tar header where a number must be",
+        r"a tar header has b'0000648\x00' where a number must be",
     ),
     "a negative size": _of(
         header(b"file", o124=b"\xff" * 12) + END, "file: its size in the tar stream is -1"

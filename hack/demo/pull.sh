@@ -10,7 +10,10 @@ podman --log-level=debug pull --cert-dir=/certs "$twin" >/tmp/id 2>/tmp/log || {
 echo "  layers pulled partially: $(grep --count 'Retrieved partial blob' /tmp/log)"
 echo "  image ID of the gzip image:  $expected"
 echo "  image ID of its twin:        sha256:$(</tmp/id)"
-[[ sha256:$(</tmp/id) == "$expected" ]]
+[[ sha256:$(</tmp/id) == "$expected" ]] || {
+    echo "podman took another image than the twin" >&2
+    exit 1
+}
 
 root=$(podman image mount "$twin")
 echo "  a file of it: /app/greeting: $(<"$root/app/greeting")"

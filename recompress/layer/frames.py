@@ -230,7 +230,7 @@ def decompressed(compressed: BinaryIO, length: int, what: str) -> Iterator[bytes
     start = compressed.read(LARGEST_HEADER)
     compressed.seek(0)
     if not start.startswith(_FRAME_MAGIC):
-        raise VerificationFailed(f"{what} is no zstd frame")
+        raise VerificationFailed(f"{what} is not a zstd frame")
     if len(start) < SMALLEST_FRAME:
         raise VerificationFailed(f"{what} is cut short")
     left = length

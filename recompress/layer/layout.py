@@ -32,7 +32,7 @@ MAX_TOC_BYTES = 150 * 1024 * 1024
 compressed tar-split data, in practice smaller, gets the same limit."""
 
 LARGE_TOC_BYTES = 50 * 1024 * 1024
-"""podman of before 2025 fails to pull a layer with a larger TOC (the limit was raised then)."""
+"""podman from before 2025 fails to pull a layer with a larger TOC (the limit was raised then)."""
 
 _MAX_TARSPLIT_BYTES = 2**40
 _NUMBER = r"(0|[1-9][0-9]{0,18})"
@@ -197,5 +197,5 @@ def _check(toc: Section, tar_split: Section, size: int) -> None:
 def _numbers(text: str | None, pattern: re.Pattern[str], annotation: str) -> list[int]:
     match = pattern.fullmatch(text) if text is not None else None
     if match is None:
-        raise VerificationFailed(f"annotation {annotation}: {text!r:.100} is not of the form it must have")
+        raise VerificationFailed(f"annotation {annotation}: {text!r:.100} does not have the required form")
     return [int(number) for number in match.groups()]

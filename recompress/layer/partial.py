@@ -209,7 +209,7 @@ class PartialPull:
         # A full pull sets mode and time only if it finds the target as it is spelled (extractTarFileEntry).
         parts = header.link_name.split(b"/")
         if not is_file or _goes_up(parts) or parts[-1] in _DOTS:
-            return f"its target {printable(header.link_name)} is no file before it in the layer"
+            return f"its target {printable(header.link_name)} is not a file that comes before it in the layer"
         if target in self._symlinks:
             self._symlinks.add(path)
             return _LINK_WITH_XATTRS if header.xattrs else None
@@ -246,7 +246,7 @@ _KINDS = {
 def _remember(kept: dict[bytes, bytes], path: bytes, value: bytes) -> str | None:
     kept[path] = value
     if len(kept) > _MOST_REMEMBERED:
-        return f"it and {_MOST_REMEMBERED} entries before it would have to be remembered to tell"
+        return f"it and {_MOST_REMEMBERED} entries before it would have to be remembered to judge it"
     if max(len(path), len(value)) > _LONGEST_REMEMBERED:
         return "its path or its capabilities are too long to be unpacked"
     return None
@@ -269,7 +269,7 @@ def _shape(header: TarHeader) -> str | None:
         return None
     parts = header.name.split(b"/")
     if _goes_up(parts):
-        return "its name goes up by '..', and it has content"
+        return "its name goes up with '..', and it has content"
     if parts[-1] in _DOTS:
         return "only the name of a directory may end in a slash"
     return None

@@ -162,7 +162,7 @@ class _Proof:
         left = self._toc.next_entry()
         if left is not None:
             raise VerificationFailed(
-                f"the table of contents has the entry {printable(left.name)}, which the tar stream has not"
+                f"the table of contents has the entry {printable(left.name)}, which is not in the tar stream"
             )
         if stream.end:
             self._tar_split.expect_segment(stream.end)
@@ -178,7 +178,7 @@ class _Proof:
         # stream, and without an order nothing could be compared in bounded memory.
         entry = self._toc.next_entry()
         if entry is None:
-            raise VerificationFailed("the tar stream has this entry, but the table of contents has not")
+            raise VerificationFailed("the tar stream has this entry, but the table of contents does not")
         compare_attributes(header, entry)
         self._judge.see(header)
         self._tar_split.expect_segment(header.raw)

@@ -276,6 +276,7 @@ def _members(
 def _unreadable(what: str, start: int, problem: str) -> Unsupported:
     if start:
         return Unsupported(
-            f"behind its {what} stream, at byte {start}, is something that is no {what} stream: {problem}"
+            f"behind its {what} stream, at byte {start}, there is something that is not a {what} "
+            f"stream: {problem}"
         )
     return Unsupported(f"its {what} stream cannot be read: {problem}")

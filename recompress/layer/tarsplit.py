@@ -119,7 +119,7 @@ class TarSplit:
     def expect_end(self) -> None:
         """Nothing is left."""
         if self._trailing or self.line() is not None:
-            raise VerificationFailed(f"{_WHAT} goes on when the tar stream has ended")
+            raise VerificationFailed(f"{_WHAT} goes on after the end of the tar stream")
 
     def _next(self) -> bytes:
         line = self.line()
@@ -209,4 +209,4 @@ def _base64(text: str) -> bytes:
 
 
 def _fail() -> NoReturn:
-    raise VerificationFailed(f"{_WHAT} has a line that is no entry")
+    raise VerificationFailed(f"{_WHAT} has a line that is not an entry")

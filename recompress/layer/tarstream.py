@@ -272,7 +272,7 @@ def _number(field: bytes) -> int:
             return value
     elif b"\0" in digits:
         return _number(_text(digits))
-    raise VerificationFailed(f"there is {field!r} in a tar header where a number must be")
+    raise VerificationFailed(f"a tar header has {field!r} where a number must be")
 
 
 def _time(field: bytes) -> int:
@@ -306,7 +306,7 @@ def _pax_records(content: bytes) -> Mapping[bytes, bytes]:
             or not equals
             or not _valid_pax(key, value)
         ):
-            raise VerificationFailed("there is a PAX header that is malformed")
+            raise VerificationFailed("a PAX header is malformed")
         records[key] = value
         start = end
     return records
@@ -320,13 +320,13 @@ def _valid_pax(key: bytes, value: bytes) -> bool:
 def _pax_number(value: bytes) -> int:
     if _DECIMAL.fullmatch(value) and -_MAX_INT - 1 <= int(value) <= _MAX_INT:
         return int(value)
-    raise VerificationFailed(f"there is {value!r:.100} in a PAX header where a number must be")
+    raise VerificationFailed(f"a PAX header has {value!r:.100} where a number must be")
 
 
 def _pax_time(value: bytes) -> int:
     match = _TIME.fullmatch(value)
     if match is None:
-        raise VerificationFailed(f"there is {value!r:.100} in a PAX header where a time must be")
+        raise VerificationFailed(f"a PAX header has {value!r:.100} where a time must be")
     seconds = _pax_number(match[1]) * _SECOND
     fraction = int((match[2] or b"")[:9].ljust(9, b"0"))
     return seconds - fraction if value.startswith(b"-") else seconds + fraction

@@ -172,11 +172,11 @@ def _token_from(response: httpx.Response) -> _Token:
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         text = None
     if not isinstance(text, str) or not text:
-        raise Refused(f"the token server {response.url.host} gave an answer without a token")
+        raise Refused(f"the token server {response.url.host} returned no token")
     if not _TOKEN.fullmatch(text):
         # Sent all the same, it would be refused below, by an error that shows it.
         raise Refused(
-            f"the token server {response.url.host} gave a token that cannot be sent: it has a line break, a "
-            "space or the like in it"
+            f"the token server {response.url.host} returned a token that cannot be sent: it "
+            "contains a character that no header can hold"
         )
     return _Token(f"Bearer {text}", time.monotonic() + max(seconds, _DEFAULT_TOKEN_SECONDS) * 0.8)

@@ -453,7 +453,7 @@ class RepositoryClient:
                 log.debug("%s %s: %d", method, redacted(response.url), response.status_code)
                 yield response
         except httpx.InvalidURL as error:
-            raise Unavailable(f"the registry {self._host} names an address that is none: {error}") from None
+            raise Unavailable(f"the registry {self._host} sent an invalid address: {error}") from None
         except httpx.LocalProtocolError as error:
             # Not even --debug shows what caused it.
             raise transport_error(error) from None
@@ -499,9 +499,7 @@ def _body(response: httpx.Response, limit: int) -> bytes:
     for chunk in _stream(response):
         content += chunk
         if len(content) > limit:
-            raise VerificationFailed(
-                f"{redacted(response.url)} is larger than the {limit} bytes that it may have"
-            )
+            raise VerificationFailed(f"{redacted(response.url)} is larger than the limit of {limit} bytes")
     return bytes(content)
 
 

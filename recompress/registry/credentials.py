@@ -185,14 +185,14 @@ def _from_entry(entry: dict[str, Any], file: Path) -> Credentials:
             raise UsageError(f"the auth file {file} has an 'auth' that is not base64") from None
         username, colon, password = pair.partition(":")
         if not colon:
-            raise UsageError(f"the auth file {file} has an 'auth' that is no user and password")
+            raise UsageError(f"the auth file {file} has an 'auth' that does not decode to user:password")
         # Docker pads the password with NUL bytes in old files.
         password = password.strip("\0")
     found = Credentials(username, password, text("identitytoken"))
     if found.is_anonymous and text("registrytoken"):
         raise Refused(
-            f"the auth file {file} has nothing but a 'registrytoken', which skopeo takes as an argument "
-            "only, where all of the machine can read it: give it an 'auth' or an 'identitytoken'"
+            f"the auth file {file} has only a 'registrytoken', which skopeo accepts only as an "
+            "argument, where every process can read it: use an 'auth' or an 'identitytoken'"
         )
     return found
 
@@ -232,4 +232,4 @@ def _from_helper(name: str, server: str) -> Credentials:
             return Credentials(identity_token=token)
         case {"Username": str(username), "Secret": str(secret)}:
             return Credentials(username, secret)
-    raise Refused(f"the credential helper {program} gave an answer for {server} that is none")
+    raise Refused(f"the credential helper {program} returned something that is not a credential for {server}")

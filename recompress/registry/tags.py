@@ -82,5 +82,7 @@ def query_of(link: Mapping[str, str], url: httpx.URL, what: str) -> bytes:
     except (KeyError, httpx.InvalidURL):
         following = httpx.URL("")
     if (following.host, following.port, following.path) != (url.host, url.port, url.path):
-        raise VerificationFailed(f"the registry's {what} goes on at the address of something else")
+        raise VerificationFailed(
+            f"the next page of the registry's {what} is at the address of something else"
+        )
     return following.query

@@ -94,7 +94,7 @@ def registry_url(scheme: str, host: str) -> httpx.URL:
         url = httpx.URL(f"{scheme}://{host}")
         _check_host(url)
     except httpx.InvalidURL:
-        raise UsageError(f"{host} is not the address of a registry: no host can have this name") from None
+        raise UsageError(f"{host} is not the address of a registry: its host name is not valid") from None
     return url
 
 
@@ -161,7 +161,7 @@ def _unicode_error_as_invalid_url() -> Iterator[None]:
     try:
         yield
     except UnicodeError:
-        raise httpx.InvalidURL("no host can have the name in it") from None
+        raise httpx.InvalidURL("the host name in it is not valid") from None
 
 
 def _bound_all_but_content(response: httpx.Response) -> None:
@@ -301,8 +301,8 @@ def answer_error(method: str, response: httpx.Response, repository: Repository) 
     if _lacks_a_member(method, status, response.url, message):
         # The clients here push no manifest whose members they have not pushed or read before.
         return Vanished(
-            f"the registry does not take a manifest for {repository}, for something that is named in it is "
-            f"missing there ({request})",
+            f"the registry does not accept a manifest for {repository}: something that the "
+            f"manifest names is missing there ({request})",
             temporary=True,
         )
     if status == 404:
@@ -385,7 +385,7 @@ def transport_error(error: httpx.HTTPError) -> Unavailable:
         return Unavailable(f"no TLS connection to the registry: {reason} ({where}); {_advice(tls)}")
     if isinstance(error, httpx.LocalProtocolError):
         # Its text quotes the header that is wrong, and that may be the one with the credentials.
-        return Unavailable(f"the request has something in it that HTTP has no way to send ({where})")
+        return Unavailable(f"the request contains something that HTTP cannot send ({where})")
     reason = str(error) or type(error).__name__
     return Unavailable(
         f"the registry did not answer: {reason} ({where})",

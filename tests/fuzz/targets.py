@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from recompress.errors import Unsupported, VerificationFailed
@@ -22,7 +23,8 @@ from recompress.layer.tarstream import TarStream
 from recompress.layer.toc import Toc
 from recompress.manifest import Descriptor, Index, MediaType, normalised, parse_config, parse_manifest
 from recompress.reference import Digest
-from tests import images
+from recompress.sbom_document import derive, is_same
+from tests import images, sboms
 from tests.tampering import Layer, assemble, compress, decompress, dumps, small_window
 
 LIMIT = 4 * PIECE
@@ -141,6 +143,16 @@ def config(data: bytes) -> None:
     assert (document["rootfs"].get("diff_ids") or []) == list(map(str, found.diff_ids))
 
 
+def sbom(data: bytes) -> None:
+    """What is derived is again an SBOM: that of the twin, of which the same can be derived."""
+    made = derive(data, sboms.SOURCE, sboms.TWIN, sboms.NOW)
+    assert json.loads(made.content)
+    assert is_same(made.content, derive(data, sboms.SOURCE, sboms.TWIN, datetime.now(UTC)).content)
+    again = derive(made.content, sboms.TWIN, sboms.TWIN.with_digest(Digest.of(data)), sboms.NOW)
+    assert again.format is made.format
+    assert again.packages >= made.packages
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "toc": toc,
     "tar_split": tar_split,
@@ -152,6 +164,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "stream": stream,
     "manifest": manifest,
     "config": config,
+    "sbom": sbom,
 }
 
 
@@ -199,7 +212,11 @@ _MANIFEST = images.manifest(
 )
 _PLATFORM = {"os": "linux", "architecture": "arm", "variant": "v7", "os.features": ["f"]}
 _INDEX = images.index([images.descriptor(MediaType.OCI_MANIFEST, _MANIFEST, platform=_PLATFORM)])
-_DOCUMENTS = {"manifest": (_MANIFEST, _INDEX), "config": (_CONFIG,)}
+_DOCUMENTS = {
+    "manifest": (_MANIFEST, _INDEX),
+    "config": (_CONFIG,),
+    "sbom": tuple(file.read_bytes() for file in sboms.FILES),
+}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from tests.integration.proxy import Fault, Proxy
 
 ENDPOINTS = {
     "a manifest": ("GET", r"/manifests/sha256:"),
-    "a tag": ("GET", r"/manifests/[^:]+$"),
+    "an SBOM": ("GET", r"/manifests/[^:]+\.sbom$"),
+    "referrers": ("GET", r"/referrers/sha256:"),
+    "a tag": ("GET", r"/manifests/[^:]+zstd-chunked[^:]*$"),
     "a blob": ("GET", r"/blobs/sha256:"),
     "whether a blob is there": ("HEAD", r"/blobs/sha256:"),
     "the start of an upload": ("POST", r"/blobs/uploads/$"),

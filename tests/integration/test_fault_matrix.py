@@ -204,7 +204,7 @@ def killed_skopeo(scene: Scene, times: int) -> str:
 
 def test_a_skopeo_that_is_killed_is_started_again(scene: Scene) -> None:
     outcome = scene.run(PATH=killed_skopeo(scene, 2)).succeeded()
-    assert "skopeo was killed, most likely for want of memory" in outcome.err
+    assert "skopeo was killed, most likely because memory ran out" in outcome.err
 
 
 def test_a_skopeo_that_is_killed_every_time_is_told(scene: Scene) -> None:

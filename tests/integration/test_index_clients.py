@@ -81,14 +81,22 @@ def by_recompress(pair: Pair) -> str:
 
 
 def by_buildah(pair: Pair) -> str:
-    command("buildah", "manifest", "create", "both").succeeded()
-    for digest in (pair.gzip, pair.zstd):
-        add = ("manifest", "add", "--tls-verify=false", "both", f"docker://{pair.ref(digest)}")
-        command("buildah", *add).succeeded()
+    added_by_buildah(pair, pair.gzip, pair.zstd)
     target = f"docker://{pair.ref('buildah')}"
     push = ("manifest", "push", "--all", "--rm", "--format=oci", "--tls-verify=false", "both", target)
     command("buildah", *push).succeeded()
     return "buildah"
+
+
+def added_by_buildah(pair: Pair, *digests: str) -> list[dict[str, Any]]:
+    """The entries of a local list of these, called both, before it is pushed."""
+    command("buildah", "manifest", "create", "both").succeeded()
+    for digest in digests:
+        add = ("manifest", "add", "--tls-verify=false", "both", f"docker://{pair.ref(digest)}")
+        command("buildah", *add).succeeded()
+    found = json.loads(command("buildah", "manifest", "inspect", "both").succeeded())["manifests"]
+    assert isinstance(found, list)
+    return found
 
 
 @pytest.fixture(scope="module", params=[by_recompress, by_buildah], ids=["recompress", "buildah"])
@@ -125,6 +133,21 @@ def test_buildah_makes_the_same_entries_of_the_same_images(pair: Pair) -> None:
             assert one[key] == other[key]
         marks = [entry.get("annotations", {}).get(INDEX_ZSTD_ANNOTATION) for entry in (one, other)]
         assert marks == (["true", "true"] if one["digest"] == pair.zstd else [None, None])
+
+
+def test_buildah_annotates_the_twin_when_the_index_is_pushed_and_not_when_it_is_added(pair: Pair) -> None:
+    added = added_by_buildah(pair, pair.gzip, pair.zstd)
+    command("buildah", "manifest", "rm", "both").succeeded()
+    assert [entry["digest"] for entry in added] == [pair.gzip, pair.zstd]
+    assert not any("annotations" in entry for entry in added)
+    _, pushed = pair.registry.document(pair.repository, by_buildah(pair))["manifests"]
+    assert pushed["annotations"] == {INDEX_ZSTD_ANNOTATION: "true"}
+
+
+def test_what_is_added_to_buildahs_list_a_second_time_goes_behind_its_twin(pair: Pair) -> None:
+    added = added_by_buildah(pair, pair.gzip, pair.zstd, pair.gzip)
+    command("buildah", "manifest", "rm", "both").succeeded()
+    assert [entry["digest"] for entry in added] == [pair.zstd, pair.gzip]
 
 
 def old_pull(pair: Pair, engine: Engine, tag: str) -> tuple[Ended, list[Request]]:

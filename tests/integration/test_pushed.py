@@ -67,7 +67,7 @@ def test_a_twin_that_is_collected_every_time_is_told_and_has_no_tag(
     run: Run, proxy: Proxy, registry: Registry, repository: str, image: str
 ) -> None:
     proxy.fault = Collector(registry, repository, 9)
-    run(image, PATIENT).failed(4, "something that is named in it is missing there", proxy.host)
+    run(image, PATIENT).failed(4, "something that the manifest names is missing there", proxy.host)
     assert registry.tags(repository) == []
 
 

@@ -15,10 +15,13 @@ from tests import images
 from tests.images import HandmadeImage
 from tests.integration.command import Outcome, recompress
 from tests.integration.conftest import Run
+from tests.integration.faults import BROKEN, PASSING, at_each_endpoint, broken
 from tests.integration.pods import TASKS, Pods, cluster
+from tests.integration.proxy import Proxy
 from tests.integration.registries import Account, Registry
 from tests.integration.twins import assert_twin
 from tests.small_sboms import cyclonedx, spdx
+from tests.tekton.variables import Value
 
 IMAGE = images.gzip_image({"a": b"a" * 1000})
 DOCKER = images.gzip_image({"a": b"docker"}, docker=True)
@@ -218,6 +221,19 @@ def test_the_index_has_an_sbom_with_each_of_its_images(
     assert "SBOM_BLOB_URL" not in without.results
 
 
+@pytest.mark.parametrize("kind", ["reset in the middle", "cut in the middle", "busy"])
+def test_a_registry_that_fails_for_a_moment_anywhere_is_asked_again(
+    run: Run, push: Push, registry: Registry, repository: str, proxy: Proxy, tmp_path: Path, kind: str
+) -> None:
+    refer(push(IMAGE), SPDX, tmp_path)
+    fault = broken(kind, proxy) if kind in BROKEN else lambda _: PASSING["503"]
+    proxy.fault = at_each_endpoint(1, fault)
+    outcome = run(f"{proxy.host}/{repository}@{IMAGE.digest}", "--attempts=12").succeeded()
+    digest = outcome.results["SBOM_BLOB_URL"].partition("@")[2]
+    assert str(outcome.results["IMAGE_DIGEST"]) in registry.blob(repository, digest).decode()
+    assert len(discover(f"{registry.host}/{repository}@{outcome.results['IMAGE_DIGEST']}")) == 1
+
+
 def test_it_works_with_an_account_and_a_ca_of_its_own(
     private_registry: Registry, repository: str, results: Path, tmp_path: Path
 ) -> None:
@@ -234,8 +250,8 @@ def test_it_works_with_an_account_and_a_ca_of_its_own(
         "--sbom=require",
     )
     ended = recompress("run", source, *options, results=results).succeeded()
-    blob = ended.results["SBOM_BLOB_URL"].partition("@")[2]
-    assert json.loads(registry.blob(repository, blob))["name"] == ended.results["IMAGE_REF"]
+    digest = ended.results["SBOM_BLOB_URL"].partition("@")[2]
+    assert json.loads(registry.blob(repository, digest))["name"] == ended.results["IMAGE_REF"]
     assert f"whoever can push to {registry.host}/{repository} chooses it" in ended.out
 
 
@@ -246,7 +262,12 @@ def test_the_task_takes_the_sbom_that_a_build_task_names_among_those_of_all_its_
     url = attach(source, SPDX)
     pods = Pods(tmp_path, cluster(registry))
     others = [f"{registry.host}/{repository}@{Digest.of(name)}" for name in (b"arm64", b"s390x")]
-    given = {"IMAGE": source, "SBOM": "require", "REUSE_FROM": [source], "SBOM_FROM": [*others, url]}
+    given: dict[str, Value] = {
+        "IMAGE": source,
+        "SBOM": "require",
+        "REUSE_FROM": [source],
+        "SBOM_FROM": [*others, url],
+    }
     ended = pods("recompress", TASKS["recompress"], given, frozenset())
     assert ended.succeeded, ended.log
     assert_sbom(registry, repository, ended.results["IMAGE_REF"], ended.results["SBOM_BLOB_URL"])

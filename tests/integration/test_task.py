@@ -91,9 +91,9 @@ def test_every_parameter_does_what_it_says(
     ("params", "told"),
     [
         ({"IMAGE": "quay.io/org/app"}, "has no digest"),
-        ({"IMAGE": "--help"}, "names no registry"),
-        ({"IMAGE": "$(touch /tmp/x)"}, "names no registry"),
-        ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "REUSE_FROM": ["--help"]}, "names no registry"),
+        ({"IMAGE": "--help"}, "has no registry"),
+        ({"IMAGE": "$(touch /tmp/x)"}, "has no registry"),
+        ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "REUSE_FROM": ["--help"]}, "has no registry"),
         ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "LEVEL": "high"}, "RECOMPRESS_LEVEL"),
         ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "IF_IMPOSSIBLE": "?"}, "RECOMPRESS_IF_IMPOSSIBLE"),
         ({"IMAGE": f"127.0.0.1:1/a@sha256:{'0' * 64}", "PARTIAL_PULLS": "?"}, "RECOMPRESS_PARTIAL_PULLS"),

@@ -37,7 +37,7 @@ def fake() -> Iterator[FakeRegistry]:
         ("quay.io/org/app@sha256:abc", "'sha256:abc' is not a digest of the form sha256:<64 hex digits>"),
         (f"quay.io/org/app@sha512:{'0' * 128}", "is not a digest"),
         (f"quay.io/Org/App@sha256:{'0' * 64}", "the repository name must be lower case: 'org/app'"),
-        (f"app@sha256:{'0' * 64}", "names no registry"),
+        (f"app@sha256:{'0' * 64}", "has no registry"),
         (f"https://quay.io/app@sha256:{'0' * 64}", "is not a registry host"),
     ],
 )
@@ -217,4 +217,4 @@ def test_a_wrong_option_is_told(run: Run, arguments: tuple[str, ...], told: str)
 def test_inspect_tells_what_is_wrong_the_same_way(registry: Registry, repository: str) -> None:
     image = f"{registry.host}/{repository}:missing"
     recompress("inspect", image, "--no-tls-verify").failed(4, "missing: 404 MANIFEST_UNKNOWN")
-    recompress("inspect", "App").failed(2, "names no registry")
+    recompress("inspect", "App").failed(2, "has no registry")

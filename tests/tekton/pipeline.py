@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tests.tekton import matrix, resources, validation
 from tests.tekton.resources import Pipeline, PipelineTask, Task
 from tests.tekton.validation import Tasks
-from tests.tekton.variables import Refused, Value, replace, variables
+from tests.tekton.variables import Refused, Value, replace, substitute, variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class _Work:
 
     def run(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
         """Run it in all its TaskRuns; what later tasks can refer to."""
-        if any(name in self.result.skipped for name, _ in validation.references(self.entry)):
+        if not self._is_wanted(values):
             self.result.skipped.append(self.entry.name)
             return {}
         fixed = {name: replace(value, values) for name, value in self.entry.params.items()}
@@ -127,6 +127,16 @@ class _Work:
         else:
             found = last[self.entry.name].results
         return {f"tasks.{self.entry.name}.results.{name}": value for name, value in found.items()}
+
+    def _is_wanted(self, values: Mapping[str, Value]) -> bool:
+        """Whether all that it takes is there, and its conditions hold."""
+        if any(name in self.result.skipped for name, _ in validation.references(self.entry)):
+            return False
+        return all(
+            (substitute(c.input, values) in {substitute(value, values) for value in c.values})
+            == (c.operator == "in")
+            for c in self.entry.when
+        )
 
     def _run_one(self, name: str, params: Mapping[str, Value]) -> list[Ended]:
         bound = frozenset(n for n, of in self.entry.workspaces.items() if of in self.workspaces)

@@ -50,6 +50,15 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class When:
+    """A condition: the input has to be among the values, or with `notin` to be none of them."""
+
+    input: str
+    operator: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineTask:
     """An entry of a Pipeline. `task` is the name of the Task that it refers to."""
 
@@ -60,6 +69,7 @@ class PipelineTask:
     workspaces: Mapping[str, str]
     run_after: tuple[str, ...]
     retries: int
+    when: tuple[When, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +119,7 @@ def pipeline_task(document: Mapping[str, Any]) -> PipelineTask:
     """Read an entry of a Pipeline's tasks."""
     name = document["name"]
     known = {"name", "taskRef", "params", "matrix", "workspaces", "runAfter", "retries", "displayName"}
-    _only(f"pipeline task {name}", document, known)
+    _only(f"pipeline task {name}", document, known | {"when"})
     matrix = document.get("matrix", {})
     _only(f"the matrix of {name}", matrix, {"params"})
     bound = document.get("workspaces", [])
@@ -123,6 +133,7 @@ def pipeline_task(document: Mapping[str, Any]) -> PipelineTask:
         {workspace["name"]: workspace["workspace"] for workspace in bound},
         tuple(document.get("runAfter", [])),
         document.get("retries", 0),
+        tuple(_when(name, condition) for condition in document.get("when", [])),
     )
 
 
@@ -150,6 +161,17 @@ def _spec(path: Path, kind: str) -> tuple[str, Mapping[str, Any]]:
     if (document["apiVersion"], document["kind"]) != ("tekton.dev/v1", kind):
         raise Refused(f"{path} is no {kind} of tekton.dev/v1")
     return document["metadata"]["name"], document["spec"]
+
+
+def _when(name: str, condition: Mapping[str, Any]) -> When:
+    where = f"a condition of {name}"
+    _only(where, condition, {"input", "operator", "values"})
+    if condition["operator"] not in ("in", "notin"):
+        raise Refused(f"{where}: operator {condition['operator']} is not valid")
+    expected = _value(where, condition["values"])
+    if isinstance(expected, str):
+        raise Refused(f"{where}: the values are an array")
+    return When(str(condition["input"]), condition["operator"], tuple(expected))
 
 
 def _task_name(reference: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
 
-from tests.tekton.resources import ParamSpec, Pipeline, PipelineTask, Task
+from tests.tekton.resources import ParamSpec, Pipeline, PipelineTask, Task, When
 from tests.tekton.variables import Refused, Value, is_one_variable, variables
 
 Tasks = Mapping[str, Task]
@@ -42,7 +42,7 @@ def ordered(pipeline: Pipeline) -> dict[str, set[str]]:
 
 def references(task: PipelineTask) -> Iterator[tuple[str, str]]:
     """The results that a task takes: which task's, and which."""
-    for value in chain(task.params.values(), task.matrix.values()):
+    for value in _values(task):
         for variable, _ in variables(value):
             if variable.startswith("tasks."):
                 yield _result(variable)
@@ -69,7 +69,16 @@ def _check_task(pipeline: Pipeline, task: PipelineTask, tasks: Tasks) -> None:
         _check_variables(where, pipeline, tasks, value)
     if unknown := set(task.run_after) - {other.name for other in pipeline.tasks}:
         raise Refused(f"{where}: runAfter {', '.join(sorted(unknown))}, which is not there")
+    for condition in task.when:
+        _check_when(f"a condition of {task.name}", pipeline, tasks, condition)
     _check_workspaces(where, pipeline, task, tasks[task.task])
+
+
+def _check_when(where: str, pipeline: Pipeline, tasks: Tasks, condition: When) -> None:
+    for text in (condition.input, *condition.values):
+        if any(is_array for _, is_array in variables(text)):
+            raise Refused(f"{where}: {text!r} is an array, and a condition compares strings")
+        _check_variables(where, pipeline, tasks, text)
 
 
 def _check_type(where: str, param: ParamSpec, *, is_array: bool) -> None:
@@ -133,8 +142,16 @@ def _is_array(value: Value) -> bool:
     return isinstance(value, list) or any(is_array for _, is_array in variables(value))
 
 
+def _values(task: PipelineTask) -> Iterator[Value]:
+    """All that variables can stand in."""
+    yield from task.params.values()
+    yield from task.matrix.values()
+    for condition in task.when:
+        yield from (condition.input, *condition.values)
+
+
 def unused(pipeline: Pipeline) -> Collection[str]:
     """Parameters that a Pipeline declares and does not use."""
-    values = chain.from_iterable((*t.params.values(), *t.matrix.values()) for t in pipeline.tasks)
+    values = chain.from_iterable(_values(task) for task in pipeline.tasks)
     used = {variable for value in values for variable, _ in variables(value)}
     return {param.name for param in pipeline.params if f"params.{param.name}" not in used}

@@ -382,5 +382,5 @@ def test_the_installed_command_runs() -> None:
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert ended.stderr == (
-        "error: 'app' names no registry: write it out, as in quay.io/org/app or docker.io/library/app\n"
+        "error: 'app' has no registry: write it out, as in quay.io/org/app or docker.io/library/app\n"
     )

@@ -87,7 +87,7 @@ def test_a_standard_output_that_nobody_reads_is_told(registry: FakeRegistry, bro
 def test_a_standard_output_that_is_closed_is_told_before_anything_is_asked(registry: FakeRegistry) -> None:
     ended = inspect(registry, stdout=None, preexec_fn=lambda: os.close(1))
     assert ended.returncode == 2
-    assert ended.stderr == b"error: standard output is closed, and the report goes there\n"
+    assert ended.stderr == b"error: standard output is closed, so the report cannot be written\n"
     assert registry.server.requests == []
 
 

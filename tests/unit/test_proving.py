@@ -51,7 +51,7 @@ def test_a_prover_that_is_killed_while_it_has_nothing_to_do_is_told(registry: Fa
         prover.kill()
         # Whether the loss is noticed before there is something to prove again, or by that.
         for _ in range(2):
-            with pytest.raises(Unavailable, match="was killed, most likely for want of memory"):
+            with pytest.raises(Unavailable, match="was killed, most likely because memory ran out"):
                 provers.prove([claim], REPORTER)
             prover.join()
 

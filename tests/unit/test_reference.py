@@ -54,10 +54,10 @@ def test_a_reference_is_written_as_it_was_read(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "names no registry"),
-        ("ubuntu", "names no registry"),
-        ("library/ubuntu", "names no registry"),
-        (f"app@{DIGEST}", "names no registry"),
+        ("", "has no registry"),
+        ("ubuntu", "has no registry"),
+        ("library/ubuntu", "has no registry"),
+        (f"app@{DIGEST}", "has no registry"),
         ("quay.io/Org/App", "must be lower case: 'org/app'"),
         ("quay.io/", "is not a repository name"),
         ("quay.io//app", "is not a repository name"),

@@ -40,4 +40,4 @@ def test_a_table_that_old_clients_fail_on_is_warned_of(
     layer = LayerReport(Digest.of(b"tar"), before, after, Action.COMPRESSED, None, None)
     with caplog.at_level(logging.WARNING):
         run._warn([layer], [Verdict(None, changes_root=False, layout=layout)], {})
-    assert ("podman of before 2025 fails to pull it" in caplog.text) == warned
+    assert ("podman from before 2025 fails to pull it" in caplog.text) == warned

@@ -254,7 +254,7 @@ def test_a_list_without_end_is_given_up(registry: WritableRegistry) -> None:
 @pytest.mark.parametrize("url", ["/v2/app/tags/list?n=1", "http://127.0.0.1:1/v2/app/referrers/x"])
 def test_a_list_does_not_go_on_anywhere_else(registry: WritableRegistry, url: str) -> None:
     registry.in_the_way = lambda request: linked(url) if "/referrers/" in request.path else None
-    assert "list of referrers goes on at the address of something else" in unusable(registry)
+    assert "list of referrers is at the address of something else" in unusable(registry)
 
 
 def test_a_list_that_leads_back_to_itself_is_given_up(registry: WritableRegistry) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,6 +32,28 @@ def test_sigterm_ends_the_run_and_a_second_one_does_not_disturb_the_cleaning_up(
             os.kill(os.getpid(), signal.SIGTERM)
             cleaned_up = True
     assert cleaned_up
+
+
+def test_a_signal_that_does_not_wake_the_main_thread_ends_the_run_all_the_same() -> None:
+    # As where it comes just before the main thread waits for an answer, and not while it waits.
+    here, there = socket.socketpair()
+    ended = threading.Event()
+    in_time: list[bool] = []
+
+    def take_it() -> None:
+        time.sleep(0.3)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        in_time.append(ended.wait(30))
+        there.send(b"1")
+
+    thread = threading.Thread(target=take_it)
+    with here, there:
+        with pytest.raises(signals.Terminated), signals.ended_by_signal_or_deadline(None):  # noqa: PT012
+            thread.start()
+            here.recv(1)
+        ended.set()
+        thread.join()
+    assert in_time == [True]
 
 
 def test_no_step_can_take_sigterm_for_a_failure_of_its_own() -> None:

@@ -133,7 +133,7 @@ def test_certificates_are_verified_on_both_sides_or_on_none(tmp_path: Path, veri
 def test_a_skopeo_that_draws_its_bars_but_does_not_get_on_is_ended_and_tried_again(space: Workspace) -> None:
     bar = says(f"Copying blob {FIRST} [=>---] 17.0MiB / 50.5MiB\r\n")
     command = script(space, f"echo $$ > pid; while :; do {bar}; sleep 0.01; done")
-    with pytest.raises(SkopeoFailed, match=r"did not get on for 0\.2 s") as failed:
+    with pytest.raises(SkopeoFailed, match=r"made no progress for 0\.2 s") as failed:
         skopeo.copy(command, space, Heard(), 0.2)
     assert failed.value.temporary
     with pytest.raises(ProcessLookupError):
@@ -144,7 +144,7 @@ def test_a_skopeo_that_says_nothing_at_all_is_ended_as_well(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(skopeo, "_POLL_SECONDS", 0.01)
-    with pytest.raises(SkopeoFailed, match="did not get on"):
+    with pytest.raises(SkopeoFailed, match="made no progress"):
         skopeo.copy(script(space, "exec sleep 60"), space, Heard(), 0.2)
 
 
@@ -173,12 +173,12 @@ def test_a_skopeo_that_draws_the_same_speed_again_and_again_does_not_get_on(spac
         f"Copying blob {FIRST} [>] 1.0GiB / 3.4GiB | 98.6 KiB/s\r\n"
         f"Copying blob {SECOND} done   | \r\n"
     )
-    with pytest.raises(SkopeoFailed, match=r"did not get on for 0\.2 s"):
+    with pytest.raises(SkopeoFailed, match=r"made no progress for 0\.2 s"):
         skopeo.copy(script(space, f"while :; do {bars}; sleep 0.01; done"), space, Heard(), 0.2)
 
 
 @pytest.mark.parametrize(
-    ("number", "told"), [(9, "was killed, most likely for want of memory"), (6, "signal 6")]
+    ("number", "told"), [(9, "was killed, most likely because memory ran out"), (6, "signal 6")]
 )
 def test_a_skopeo_that_was_killed_is_told_so(space: Workspace, number: int, told: str) -> None:
     with pytest.raises(SkopeoFailed, match=told):
@@ -260,7 +260,7 @@ def test_what_may_be_secret_in_skopeos_words_is_not_told(space: Workspace, words
 
 
 def test_a_failure_without_words_is_told_as_well(space: Workspace) -> None:
-    with pytest.raises(skopeo.SkopeoFailed, match="exit status 1: it said nothing"):
+    with pytest.raises(skopeo.SkopeoFailed, match="exit status 1: it wrote no message"):
         skopeo.copy(script(space, "exit 1"), space, Heard())
 
 
@@ -272,7 +272,7 @@ def test_an_endless_complaint_is_cut(space: Workspace) -> None:
 
 @pytest.mark.parametrize("digest", ["", "sha256:short"])
 def test_a_success_without_a_digest_is_none(space: Workspace, digest: str) -> None:
-    with pytest.raises(Unavailable, match="did not say what it pushed"):
+    with pytest.raises(Unavailable, match="did not write the digest of what it pushed"):
         skopeo.copy(script(space, f"echo {digest} > digest"), space, Heard())
 
 

@@ -68,6 +68,7 @@ def test_what_a_group_asks_for_is_pinned() -> None:
     assert names(package + GROUPS["test"] + GROUPS["lint"]) <= names(pinned("dev"))
     assert names(GROUPS["sbom"]) <= names(pinned("sbom"))
     assert names(GROUPS["fuzz"]) <= names(pinned("fuzz"))
+    assert names(GROUPS["release"]) <= names(pinned("release"))
 
 
 def test_the_tests_container_has_what_the_tests_ask_for_and_nothing_else() -> None:

@@ -15,7 +15,7 @@ import yaml
 
 from recompress.reference import Digest, Reference
 from recompress.results import Named, Results
-from tests.tekton import matrix, pipeline, resources, results, validation
+from tests.tekton import konflux, matrix, pipeline, resources, results, validation
 from tests.tekton.pipeline import Ended
 from tests.tekton.resources import ROOT, ParamSpec, Pipeline, Task, load_pipeline, load_task, pipeline_task
 from tests.tekton.results import ResultsTooLarge
@@ -35,15 +35,31 @@ VALUES: dict[str, Value] = {"params.one": "1", "params.many": ["a", "b c"], "par
 # The files of this repository
 
 
-def test_there_are_two_tasks_and_two_example_pipelines() -> None:
+def test_there_are_two_tasks_and_three_example_pipelines() -> None:
     assert TASKS.keys() == {"recompress", "recompress-index", "build-image"}
-    assert [p.name for p in PIPELINES] == ["existing-index", "multi-arch"]
+    assert [p.name for p in PIPELINES] == ["existing-index", "konflux", "multi-arch"]
 
 
 @pytest.mark.parametrize("example", PIPELINES, ids=lambda p: p.name)
 def test_tekton_runs_every_example(example: Pipeline) -> None:
-    validation.check(example, TASKS)
+    validation.check(example, konflux.beside(TASKS))
     assert not validation.unused(example)
+
+
+@pytest.mark.parametrize("example", PIPELINES, ids=lambda p: p.name)
+def test_no_matrix_of_an_example_is_a_product_and_no_digest_in_one_is_fixed(example: Pipeline) -> None:
+    for entry in example.tasks:
+        assert len(entry.matrix) < 2
+        for value in (*entry.params.values(), *entry.matrix.values()):
+            assert "sha256:" not in str(value)
+
+
+@pytest.mark.parametrize("example", PIPELINES, ids=lambda p: p.name)
+def test_every_index_of_an_example_has_the_gzip_images_before_their_twins(example: Pipeline) -> None:
+    (index,) = (t for t in example.tasks if t.task in ("recompress-index", "build-image-index"))
+    recompressed = next(t for t in example.tasks if t.name == "recompress")
+    source = {**recompressed.params, **recompressed.matrix}["IMAGE"]
+    assert index.params["IMAGES"] == [source, "$(tasks.recompress.results.IMAGE_REF[*])"]
 
 
 def test_the_two_tasks_are_secured_alike() -> None:
@@ -305,6 +321,10 @@ def entry(name: str, of: str = "one", **more: Any) -> dict[str, Any]:
     return {"name": name, "taskRef": {"name": of}, **more}
 
 
+def when(text: str, *values: str, operator: str = "in") -> dict[str, Any]:
+    return {"input": text, "operator": operator, "values": list(values)}
+
+
 FANNED = entry("fanned", matrix={"P": "$(params.LIST[*])"})
 PLAIN = entry("plain")
 
@@ -335,6 +355,10 @@ PLAIN = entry("plain")
         (entry("t", runAfter=["t"]), "wait for each other"),
         (entry("plain"), "two tasks of one name"),
         (entry("t", workspaces=[{"name": "w", "workspace": "v"}]), "not declared"),
+        (entry("t", when=[when("$(params.OTHER)")]), "a string called"),
+        (entry("t", when=[when("$(tasks.plain.results.S)")]), "not a named result"),
+        (entry("t", when=[when("$(params.LIST[*])")]), "a condition compares strings"),
+        (entry("t", when=[when("", "$(params.LIST[*])")]), "a condition compares strings"),
     ],
 )
 def test_a_pipeline_that_tekton_would_not_run_is_refused(wrong: dict[str, Any], why: str) -> None:
@@ -343,10 +367,25 @@ def test_a_pipeline_that_tekton_would_not_run_is_refused(wrong: dict[str, Any], 
         validation.check(made_of(FANNED, PLAIN, wrong), KNOWN)
 
 
-@pytest.mark.parametrize("key", ["when", "taskSpec", "timeout", "onError"])
+@pytest.mark.parametrize("key", ["taskSpec", "timeout", "onError"])
 def test_a_field_that_the_harness_would_not_act_on_is_refused(key: str) -> None:
     with pytest.raises(Refused, match=f"unknown {key}"):
         pipeline_task({**PLAIN, key: "x"})
+
+
+@pytest.mark.parametrize(
+    ("condition", "why"),
+    [
+        (when("x", operator="is"), "operator is"),
+        ({**when("x"), "values": "x"}, "an array"),
+        ({**when("x"), "cel": "x"}, "unknown cel"),
+    ],
+)
+def test_a_condition_that_the_harness_or_tekton_does_not_know_is_refused(
+    condition: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(Refused, match=why):
+        pipeline_task({**PLAIN, "when": [condition]})
 
 
 def test_a_result_of_a_pipeline_has_to_be_there() -> None:
@@ -417,6 +456,27 @@ def test_what_waits_for_a_task_without_instances_is_skipped_too() -> None:
     assert ran.succeeded
     assert ran.skipped == ["fanned", "next"]
     assert ran.runs == {}
+
+
+def test_a_task_whose_conditions_do_not_hold_is_skipped_with_what_takes_its_results_alone() -> None:
+    false = [when("$(params.TEXT)", "t"), when("$(params.TEXT)", "$(params.TEXT)", operator="notin")]
+    example = made_of(
+        entry("skipped", when=false),
+        entry("takes", params={"P": "$(tasks.skipped.results.R)"}),
+        entry("waits", runAfter=["skipped"], when=[when("$(params.TEXT)", "s", "t")]),
+    )
+    ran = pipeline.run(example, KNOWN, echo, {})
+    assert ran.succeeded
+    assert ran.skipped == ["skipped", "takes"]
+    assert list(ran.runs) == ["waits"]
+
+
+@pytest.mark.parametrize(("operator", "skipped"), [("in", []), ("notin", ["last"])])
+def test_a_task_waits_for_the_result_that_its_condition_is_on(operator: str, skipped: list[str]) -> None:
+    last = entry("last", when=[when("$(tasks.plain.results.R)", "plain=x", operator=operator)])
+    example = made_of(last, entry("plain", params={"P": "x"}))
+    assert validation.ordered(example) == {"plain": set(), "last": {"plain"}}
+    assert pipeline.run(example, KNOWN, echo, {}).skipped == skipped
 
 
 def test_a_result_that_was_not_written_ends_the_run() -> None:

@@ -100,6 +100,25 @@ def test_a_skopeo_that_fails_twice_with_the_same_words_is_not_started_again(
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        "initializing source docker://r/a@sha256:00: unexpected EOF",
+        "uploading manifest sha256:00 to r/a: received unexpected HTTP status: 502 Bad Gateway",
+        "writing blob: uploading layer chunked: blob upload unknown to registry",
+        "read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer",
+    ],
+)
+def test_a_failure_that_can_pass_has_all_tries_even_where_it_comes_twice_with_the_same_words(
+    registry: BreakingRegistry, starts: Path, waits: list[float], words: str
+) -> None:
+    program = starts.parent / "skopeo"
+    program.write_text(program.read_text().replace("wc -l", f"echo '{words}' #"))
+    with pytest.raises(SkopeoFailed, match="failed with exit status 1"):
+        recompress(registry)
+    assert len(starts.read_text().splitlines()) == TRIES
+
+
+@pytest.mark.parametrize(
     ("method", "part"), [("GET", "/manifests/"), ("HEAD", "/blobs/"), ("POST", "/uploads/")]
 )
 def test_a_registry_that_stays_busy_when_asked_why_skopeo_failed_is_asked_no_more_than_that(

@@ -80,7 +80,7 @@ def test_a_table_that_no_tar_stream_can_have_is_refused(changes: dict[str, objec
 
 
 def test_tar_split_data_that_cannot_be_read_are_refused() -> None:
-    with pytest.raises(VerificationFailed, match="a line that is no entry"):
+    with pytest.raises(VerificationFailed, match="a line that is not an entry"):
         judged_after("chunks", lambda layer: layer.tar_split.append({"type": 2, "payload": 5}))
 
 

@@ -143,7 +143,7 @@ def test_ten_thousand_directories_may_be_late_and_no_more() -> None:
     directories = [header(b"%d" % number, kind=b"5") for number in range(MOST + 1)]
     assert verdict(*links[:MOST], *directories) is None
     assert verdict(*links, *directories) == (
-        f"{MOST}/a: it and {MOST} entries before it would have to be remembered to tell"
+        f"{MOST}/a: it and {MOST} entries before it would have to be remembered to judge it"
     )
 
 
@@ -197,7 +197,7 @@ def test_a_name_may_go_up_from_the_root(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["a/../b", "/a/../b", "../a/../b", ".../../b"])
 def test_a_name_that_goes_up_counts_where_there_is_content_to_be_found_by_it(name: str) -> None:
-    reason = f"{name}: its name goes up by '..', and it has content"
+    reason = f"{name}: its name goes up with '..', and it has content"
     assert verdict(directory("a"), file(name, b"content")) == reason
     for one in (file(name), directory(name), symlink(name)):
         assert verdict(directory("a"), one) is None

@@ -39,7 +39,7 @@ def test_a_hard_link_to_a_symbolic_link_does_not_count() -> None:
 def test_a_hard_link_to_something_else_counts(target: str) -> None:
     before = [directory("dir"), file("dir/.wh.gone"), directory("dev"), device("dev/null")]
     assert verdict(*before, hard_link("link", target), file("later")) == (
-        f"link: its target {target} is no file before it in the layer"
+        f"link: its target {target} is not a file that comes before it in the layer"
     )
     assert verdict(*before, file("later")) is None
 
@@ -52,7 +52,7 @@ def test_a_hard_link_may_go_up_from_the_root(target: str) -> None:
 @pytest.mark.parametrize("target", ["f/", "f/.", "a/../f", "../a/../f", ".../../f"])
 def test_a_hard_link_counts_whose_target_is_spelled_so_that_pulls_disagree(target: str) -> None:
     assert verdict(directory("a"), file("f"), hard_link("link", target)) == (
-        f"link: its target {target} is no file before it in the layer"
+        f"link: its target {target} is not a file that comes before it in the layer"
     )
 
 
@@ -104,7 +104,9 @@ def test_ten_thousand_files_may_have_capabilities_and_no_more() -> None:
     capable = file("x", xattrs=CAPABLE)[:-512]
     layer = [capable + header(b"%d" % number) for number in range(MOST + 1)]
     assert verdict(*layer[:MOST]) is None
-    assert verdict(*layer) == (f"{MOST}: it and {MOST} entries before it would have to be remembered to tell")
+    assert verdict(*layer) == (
+        f"{MOST}: it and {MOST} entries before it would have to be remembered to judge it"
+    )
 
 
 def test_capabilities_of_any_length_are_not_remembered() -> None:

@@ -22,7 +22,7 @@ def test_the_last_entry_dropped_from_the_table_is_found() -> None:
         layer.toc["entries"].pop()
 
     assert tampered("kinds", tamper) == (
-        "../outside: the tar stream has this entry, but the table of contents has not"
+        "../outside: the tar stream has this entry, but the table of contents does not"
     )
 
 
@@ -31,7 +31,7 @@ def test_an_entry_added_to_the_table_is_found() -> None:
         layer.toc["entries"].append({"type": "reg", "name": "added"})
 
     assert tampered("kinds", tamper).endswith(
-        "the table of contents has the entry added, which the tar stream has not"
+        "the table of contents has the entry added, which is not in the tar stream"
     )
 
 

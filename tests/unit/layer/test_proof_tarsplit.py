@@ -74,7 +74,7 @@ def test_tar_split_data_that_goes_on_is_found() -> None:
     def tamper(layer: Layer) -> None:
         layer.tar_split.append(layer.tar_split[-1])
 
-    assert "the tar-split data goes on when the tar stream has ended" in tampered("trailing", tamper)
+    assert "the tar-split data goes on after the end of the tar stream" in tampered("trailing", tamper)
 
 
 def test_a_longer_last_segment_is_found() -> None:
@@ -82,7 +82,7 @@ def test_a_longer_last_segment_is_found() -> None:
         last = layer.tar_split[-1]
         last["payload"] = encoded(base64.b64decode(last["payload"]) + b"!")
 
-    assert "the tar-split data goes on when the tar stream has ended" in tampered("trailing", tamper)
+    assert "the tar-split data goes on after the end of the tar stream" in tampered("trailing", tamper)
 
 
 def test_other_trailing_bytes_are_found() -> None:

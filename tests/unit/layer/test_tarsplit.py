@@ -143,7 +143,7 @@ def test_what_is_no_such_segment_is_refused(line: bytes) -> None:
 
 def test_base64_with_bits_that_stand_for_nothing_is_refused() -> None:
     tar_split(b'{"type":2,"payload":"YWI="}\n').expect_segment(b"ab")
-    with pytest.raises(VerificationFailed, match="a line that is no entry"):
+    with pytest.raises(VerificationFailed, match="a line that is not an entry"):
         tar_split(b'{"type":2,"payload":"YWJ="}\n').expect_segment(b"ab")
 
 
@@ -152,7 +152,7 @@ def test_base64_with_bits_that_stand_for_nothing_is_refused() -> None:
 def test_a_segment_has_no_number_that_go_cannot_read(field: str, number: int) -> None:
     segment = {"type": 2, "payload": encoded(b"header")}
     tar_split(lines({**segment, field: 2**63 - 1})).expect_segment(b"header")
-    with pytest.raises(VerificationFailed, match="a line that is no entry"):
+    with pytest.raises(VerificationFailed, match="a line that is not an entry"):
         tar_split(lines({**segment, field: number})).expect_segment(b"header")
 
 

@@ -190,7 +190,7 @@ def test_a_token_without_end_is_not_read_to_its_end(
     server: HttpServer, tokens: TokenRegistry, connect: Connect
 ) -> None:
     tokens.answer = {"token": "t" * 2_000_000}
-    with pytest.raises(Refused, match="gave an answer without a token"):
+    with pytest.raises(Refused, match="returned no token"):
         connect(server, ME).manifest("1")
 
 
@@ -314,7 +314,7 @@ def test_an_answer_without_a_token_is_never_taken_for_the_registrys(
     server: HttpServer, tokens: TokenRegistry, connect: Connect, status: int, answer: dict[str, object]
 ) -> None:
     tokens.token_status, tokens.answer = status, answer
-    with pytest.raises(Refused, match="gave an answer without a token"):
+    with pytest.raises(Refused, match="returned no token"):
         connect(server, ME).put_manifest("1", Served(b"{}", "application/json"))
 
 
@@ -323,7 +323,7 @@ def test_a_token_that_no_header_can_hold_is_refused_at_once_and_not_told(
     server: HttpServer, tokens: TokenRegistry, connect: Connect, token: str, waits: list[float]
 ) -> None:
     tokens.answer = {"token": token}
-    with pytest.raises(Refused, match="gave a token that cannot be sent") as refused:
+    with pytest.raises(Refused, match="returned a token that cannot be sent") as refused:
         connect(server, ME, attempts=3).manifest("1")
     assert "t1" not in str(refused.value).replace(server.host, "")
     assert waits == []
@@ -340,7 +340,7 @@ def test_an_answer_that_python_cannot_read_has_no_token(connect: Connect, answer
             401, headers={"WWW-Authenticate": f'Bearer realm="http://{request.headers["host"]}/token"'}
         )
 
-    with serving(registry) as server, pytest.raises(Refused, match="gave an answer without a token"):
+    with serving(registry) as server, pytest.raises(Refused, match="returned no token"):
         connect(server, ME).manifest("1")
 
 

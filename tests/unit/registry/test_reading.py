@@ -47,7 +47,7 @@ def test_a_manifest_larger_than_any_is_not_read_to_its_end(
     client: RepositoryClient, registry: FakeRegistry
 ) -> None:
     content = b" " * (MAX_MANIFEST_BYTES + 1)
-    with pytest.raises(VerificationFailed, match="is larger than the 4194304 bytes"):
+    with pytest.raises(VerificationFailed, match="is larger than the limit of 4194304 bytes"):
         client.manifest(registry.add_manifest(content, MediaType.OCI_MANIFEST))
 
 
@@ -64,7 +64,7 @@ def test_a_config_longer_than_its_descriptor_says_is_not_believed(
     client: RepositoryClient, registry: FakeRegistry
 ) -> None:
     registry.blobs[str(Digest.of(BLOB))] = BLOB
-    with pytest.raises(VerificationFailed, match="is larger than the 3 bytes"):
+    with pytest.raises(VerificationFailed, match="is larger than the limit of 3 bytes"):
         client.config(config_descriptor(BLOB, 3))
 
 

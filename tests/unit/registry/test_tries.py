@@ -114,7 +114,7 @@ def test_a_manifest_that_is_not_taken_for_want_of_a_member_is_pushed_again(
         client.put_manifest(TAG, served)
     assert len(waits) == 1
     with answering(lambda _: answer) as (client, server):
-        with pytest.raises(Vanished, match="something that is named in it is missing there"):
+        with pytest.raises(Vanished, match="something that the manifest names is missing there"):
             client.put_manifest(TAG, served)
         assert len(server.asked("PUT")) == 3
 
