@@ -232,6 +232,22 @@ def test_a_pipeline_that_fails_fails_the_script_and_its_logs_are_shown(cluster: 
     assert cluster.asked()[-1].startswith("delete namespace")
 
 
+def test_an_index_that_is_not_signed_fails_the_script_and_the_log_of_the_check_is_shown(
+    cluster: Cluster,
+) -> None:
+    kubectl = cluster.directory / "kubectl"
+    failed = """if "status" in asked and any('"TaskRun"' in d.read_text() for d in here.glob("document-*")):
+    sys.exit(print("False"))
+"""
+    kubectl.write_text(kubectl.read_text().replace("for part, answer", f"{failed}for part, answer"))
+    cluster.answers["tekton-chains-controller"] = "true"
+    ended = cluster.e2e()
+    assert ended.returncode == 1
+    assert "both pipelines succeeded" in ended.stdout
+    assert "has a signature" not in ended.stdout
+    assert any(line.startswith("logs ") and "taskRun=some-run" in line for line in cluster.asked())
+
+
 def test_another_index_the_second_time_fails_the_script(cluster: Cluster) -> None:
     kubectl = cluster.directory / "kubectl"
     kubectl.write_text(
