@@ -312,6 +312,7 @@ def test_where_images_would_not_fit_into_a_task_s_4096_bytes_it_alone_is_left_ou
 def test_thirty_images_fit_into_a_task_s_results(registry: Registry) -> None:
     report = registry.assemble(*(registry.image("gzip", f"arch{number}") for number in range(30)))
     assert len(json.dumps(report.results)) < 4096
+    assert report.results["IMAGES"].count("@") == 30
     assert len(registry.order()) == 30
 
 
