@@ -26,8 +26,8 @@ HEAD = """\
 Registries answer in ways that the specification does not have. Each row is one of them, by public reports: a
 real registry (CNCF Distribution) behind a proxy that answers so in its place. Every command runs against
 each. A cell is the exit code and, in brackets, how often something was tried again. `run again` is a retry of
-the same run, as of a Task. In the end the tags are those of the twin, of the cache for later runs, and of the
-index.
+the same run, as of a Task. In the end the tags are those of the twin, of the cache for later runs, of the
+index, and of its SBOM.
 
 The table is made by the tests (`make registries`), and they compare it. Where it was reported what a registry
 does, and with which answers, is in tests/integration/personalities.py; the next report is one more class
@@ -98,6 +98,8 @@ def _cell(outcome: Outcome | None) -> str:
 def _short(tag: str) -> str:
     if tag == f"sha256-{IMAGE.digest.hex}.zstd-chunked":
         return "twin"
+    if tag.endswith(".sbom"):
+        return "sbom"
     return "cache" if tag.startswith("zstd-chunked-cache-") else tag
 
 

@@ -7,6 +7,7 @@ of the digest of what is referred to.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from recompress.registry.tags import query_of
 
 if TYPE_CHECKING:
     from recompress.registry.client import RepositoryClient
+
+log = logging.getLogger(__name__)
 
 MAX_PAGES = 100
 MAX_REFERRERS = 1000
@@ -64,8 +67,8 @@ def find(
 ) -> tuple[Descriptor, ...]:
     """The referrers of a manifest for which `wanted` is true, by the API, or else by the fallback tag.
 
-    Raises Unsupported where there are too many of them, VerificationFailed for a list that leads back to
-    itself, and both for one that cannot be read.
+    A fallback tag on something else is no list. Raises Unsupported where there are too many of them,
+    VerificationFailed for a list that leads back to itself, and both for one that cannot be read.
     """
     asked: set[bytes] = set()
     found: list[Descriptor] = []
@@ -74,8 +77,7 @@ def find(
         asked.add(query)
         page = client.referrers_page(subject, query)
         if page is None:
-            listed = _fallback_list(client, subject)
-            return tuple(filter(wanted, listed.manifests)) if listed else ()
+            return tuple(filter(wanted, _fallback_entries(client, subject)))
         found += filter(wanted, page.entries)
         if len(found) > MAX_REFERRERS or len(asked) > MAX_PAGES:
             raise Unsupported("the registry's list of referrers is longer than what is read of one")
@@ -104,6 +106,15 @@ def add(client: RepositoryClient, subject: Digest, referrer: Descriptor) -> None
             raise Unsupported(f"{client.repository}:{tag}, a list of referrers, has no room for one more")
         client.put_manifest(tag, Served(content, MediaType.OCI_INDEX))
     raise Unavailable(f"{client.repository}:{tag}, a list of referrers, is changed by others all the time")
+
+
+def _fallback_entries(client: RepositoryClient, subject: Digest) -> tuple[Descriptor, ...]:
+    try:
+        listed = _fallback_list(client, subject)
+    except Unsupported as error:
+        log.debug("there is no list of what refers to %s: %s", subject, error)
+        return ()
+    return listed.manifests if listed else ()
 
 
 def _fallback_list(client: RepositoryClient, subject: Digest) -> Index | None:

@@ -44,9 +44,12 @@ def test_the_results_and_the_report_say_what_is_in_the_index(
     twins = [run(source).succeeded().results["IMAGE_REF"] for source in sources]
     outcome = index(*twins, *sources, "--output=json").succeeded()
     digest = str(Digest.of(registry.manifest(repository, "1.0")))
+    sbom = registry.document(repository, f"{digest.replace(':', '-')}.sbom")["layers"][0]["digest"]
     assert outcome.results == {
         "IMAGE_URL": f"{registry.host}/{repository}:1.0",
         "IMAGE_DIGEST": digest,
+        "IMAGE_REF": f"{registry.host}/{repository}@{digest}",
+        "SBOM_BLOB_URL": f"{registry.host}/{repository}@{sbom}",
         "IMAGES": ",".join([*sources, *twins]),
     }
     assert outcome.report["reference"] == f"{registry.host}/{repository}:1.0@{digest}"

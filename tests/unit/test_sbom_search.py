@@ -314,10 +314,11 @@ def test_a_registry_that_answers_everything_with_a_page_of_its_own_has_no_referr
     assert found(registry).is_referrer
 
 
-def test_a_fallback_tag_on_something_else_is_unusable(registry: WritableRegistry) -> None:
+@pytest.mark.parametrize("content", [images.manifest(b"{}"), b"\0", images.index([], MediaType.DOCKER_INDEX)])
+def test_a_fallback_tag_on_something_else_is_no_list(registry: WritableRegistry, content: bytes) -> None:
     registry.has_referrers_api = False
-    registry.add_manifest(images.manifest(b"{}"), selector=FALLBACK)
-    assert "it is not a list of referrers" in unusable(registry)
+    registry.add_manifest(content, "" if content[:1] == b"{" else MediaType.OCI_INDEX, FALLBACK)
+    assert find(registry) is None
 
 
 # Signed SBOMs
