@@ -1,18 +1,17 @@
-"""What a run says of the layers of its twin."""
+"""What is said of the layers of a twin."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any, cast
 
 import pytest
 
+from recompress import outcome
 from recompress.image import Image
 from recompress.layer import LARGE_TOC_BYTES, Layout, Section, Verdict
 from recompress.manifest import Descriptor, Manifest, MediaType, parse_config, parse_manifest
 from recompress.reference import Digest, Reference
 from recompress.report import Action, LayerReport
-from recompress.run import RunOptions, _Run
 from tests import images
 
 GZIP = images.gzip_image({"a": b"a"})
@@ -28,16 +27,10 @@ def source() -> Image:
 def test_a_table_that_old_clients_fail_on_is_warned_of(
     caplog: pytest.LogCaptureFixture, size: int, warned: bool
 ) -> None:
-    nothing = cast(Any, None)
-    options = RunOptions(
-        image=source().reference, platform=None, to=None, level=None, jobs=1, reuse=False, reuse_from=(),
-        oci_twin=False, keep_impossible=False, require_partial_pulls=True, environment={},
-    )  # fmt: skip
-    run = _Run(options, nothing, None, nothing, nothing, nothing, source())
     layout = Layout(Section(8, 9, size), Digest.of(b"table"), Section(25, 9, 9))
     before = source().manifest.layers[0]
     after = Descriptor(MediaType.OCI_LAYER_ZSTD, Digest.of(b"twin"), 99)
     layer = LayerReport(Digest.of(b"tar"), before, after, Action.COMPRESSED, None, None)
     with caplog.at_level(logging.WARNING):
-        run._warn([layer], [Verdict(None, changes_root=False, layout=layout)], {})
+        outcome.warn(source(), [layer], [Verdict(None, changes_root=False, layout=layout)], {})
     assert ("podman from before 2025 fails to pull it" in caplog.text) == warned
