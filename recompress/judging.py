@@ -60,11 +60,21 @@ class Judge:
         if self.provers is None:
             return self._by_tables(tuple(offers), is_new=is_new)
         bounds = {diff_id: limits.most_uncompressed(layer) for diff_id, layer in self.source.layers}
-        claims = {
-            Claim(o.repository, o.layer, o.diff_id, bounds[o.diff_id], is_new=is_new): o for o in offers
-        }
+        claims = {self._claim(offer, bounds[offer.diff_id], is_new=is_new): offer for offer in offers}
         outcomes = self.provers.prove(claims, self.reporter)
         return [(claims[claim], outcome) for claim, outcome in outcomes.items()]
+
+    def _claim(self, offer: Offer, most: int, *, is_new: bool) -> Claim:
+        # A base is read as skopeo mounts from it, see base.find.
+        credentials_of = self.destination.repository if offer.is_from_base else None
+        return Claim(
+            offer.repository,
+            offer.layer,
+            offer.diff_id,
+            most,
+            is_new=is_new,
+            credentials_of=credentials_of,
+        )
 
     def _by_tables(
         self, offers: Sequence[Offer], *, is_new: bool
@@ -91,8 +101,8 @@ class Judge:
         """For each layer of the image that was pushed to the destination how clients have to pull it.
 
         What was judged before is not judged again. What is judged now is added to `proven`, even where this
-        ends because a layer cannot be read. Raises Unsupported for a source layer of which no zstd:chunked one
-        can be made.
+        ends because a layer cannot be read. Raises Unsupported for a source layer of which no zstd:chunked
+        layer can be made.
         """
         source, repository = self.source, self.destination.repository
         before = {**proven, **known}

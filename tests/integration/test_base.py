@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -18,7 +18,7 @@ from tests.integration.conftest import Run
 from tests.integration.proxy import Proxy
 from tests.integration.registries import Account, Registry
 from tests.integration.sources import hash_of
-from tests.integration.token_server import TokenServer, User, token_registry
+from tests.integration.token_server import TokenServer, User
 from tests.integration.twins import assert_twin
 
 NAME = "org.opencontainers.image.base.name"
@@ -187,18 +187,6 @@ def test_a_secret_layer_is_not_pulled_into_an_image_that_claims_to_hold_it(
 # A registry with rights for each repository.
 
 
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenServer:
-    return TokenServer(tmp_path_factory.mktemp("tokens"))
-
-
-@pytest.fixture(scope="module")
-def door(tokens: TokenServer, registry: Registry) -> Iterator[Registry]:
-    """The registry by its door where tokens are wanted."""
-    with token_registry(tokens, registry) as started:
-        yield started
-
-
 @pytest.fixture
 def with_rights(
     tokens: TokenServer, door: Registry, repository: str, results: Path, tmp_path: Path
@@ -208,7 +196,10 @@ def with_rights(
     def call(digest: str, rights: Mapping[str, str]) -> Outcome:
         user = User(Account("pipeline", "pipelines-password"), rights)
         tokens.users = [user]
-        file = user.account.auth_file(tmp_path, door.host)
+        file = tmp_path / "auth.json"
+        # What there is for the base alone is not used.
+        others = {f"{door.host}/{repository}-base": {"auth": Account(password="another").auth}}
+        file.write_text(json.dumps({"auths": {door.host: {"auth": user.account.auth}, **others}}))
         image = f"{door.host}/{repository}@{digest}"
         fixed = ("--no-tls-verify", "--output=json", f"--authfile={file}")
         return recompress("run", image, *fixed, results=results)
