@@ -338,7 +338,7 @@ class _Run:
             return None
         self.destination.expect(*(layer.digest for layer in here))
         verdicts = [known[diff_id].verdict for diff_id, _ in source.layers]
-        self.reporter.step(f"{counted(len(here), 'layer')} already in the registry: there is nothing to copy")
+        self.reporter.step(f"nothing to copy: {counted(len(here), 'layer')} already in the registry")
         try:
             return self._finish(here, verdicts, {})
         except Vanished as error:
