@@ -29,7 +29,7 @@ def load(file: Path) -> Results:
 def add(file: Path, name: str, figures: dict[str, Any], made: dict[str, Any]) -> None:
     """Put the figures of one benchmark into the file."""
     results = load(file) | {name: {"made": made, **figures}}
-    file.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    file.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def circumstances(jobs: int, rounds: int, versions: dict[str, str]) -> dict[str, Any]:

@@ -139,9 +139,12 @@ def tar(members: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def tar_of(*paths: str | Path) -> bytes:
-    """A tar stream with these files and directories of the container that this runs in."""
+    """A tar stream with these files and directories of this container, and the directories above them."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
+        above = {parent for path in paths for parent in Path(path).parents}
+        for directory in sorted(above - {Path("/")}):
+            archive.add(directory, recursive=False)
         for path in paths:
             archive.add(path)
     return stream.getvalue()
