@@ -2,8 +2,8 @@
 
     python3 -m bench.tables [--write] [RESULTS]
 
-Prints all tables; with --write puts each one into the documents, between the lines <!-- bench: NAME --> and
-<!-- /bench -->, and draws the picture. It needs nothing but Python.
+Prints all tables. With --write each one goes into the documents, between the lines <!-- bench: NAME --> and
+<!-- /bench -->, and the picture is drawn. It needs nothing but Python.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench import picture, results
 
 _ROOT = Path(__file__).parent.parent
 _RESULTS = _ROOT / "build/bench/results.json"
-_DOCUMENTS = ("README.md", "bench/README.md", "docs/design.md", "docs/reference.md")
+DOCUMENTS = ("README.md", "bench/README.md", "docs/design.md", "docs/reference.md")
 _BLOCK = re.compile(r"(<!-- bench: (?P<name>[a-z-]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 _MIB = 2**20
 
@@ -252,17 +252,20 @@ def written(document: str, found: results.Results) -> str:
 
 
 def main() -> None:
-    """Print the tables, or put them where they belong."""
+    """Print the tables, and put them where they belong."""
     parser = argparse.ArgumentParser(prog="tables", description=__doc__)
     parser.add_argument("results", nargs="?", type=Path, default=_RESULTS)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     found = results.load(arguments.results)
-    if not arguments.write:
-        known = [(name, table(found[of])) for name, (of, table) in TABLES.items() if of in found]
-        print("\n\n".join(f"{name}:\n\n" + "\n".join(lines) for name, lines in known))
-        return
-    for document in (_ROOT / name for name in _DOCUMENTS):
+    known = [(name, table(found[of])) for name, (of, table) in TABLES.items() if of in found]
+    print("\n\n".join(f"{name}:\n\n" + "\n".join(lines) for name, lines in known))
+    if arguments.write:
+        _write(found)
+
+
+def _write(found: results.Results) -> None:
+    for document in (_ROOT / name for name in DOCUMENTS):
         if document.exists():
             document.write_text(written(document.read_text(), found))
     if "versions" in found:
