@@ -11,10 +11,10 @@ from pathlib import Path
 PLACE = Path(__file__).parent.parent / "docs/second-version.svg"
 
 _GROUPS = (
-    ("rebuilt", "Second version: the same Containerfile built again"),
-    ("patched", "Second version: 4 KB of a program and one file of the application changed"),
+    ("rebuilt", "The same Containerfile built again"),
+    ("patched", "4 KB of a program and one file of the application changed"),
 )
-_WIDTH, _HEIGHT = 720, 232
+_WIDTH, _HEIGHT = 720, 206
 _LEFT, _LONGEST, _BAR, _STEP = 112, 480, 22, 28
 
 _STYLE = """
@@ -41,8 +41,8 @@ def drawn(gzip: Mapping[str, int], chunked: Mapping[str, int]) -> str:
             (("gzip", "gzip", gzip), ("zstd:chunked", "chunked", chunked))
         ):
             length = max(2, round(_LONGEST * sizes[version] / longest))
-            parts.append(_bar(top + 12 + number * _STEP, name, kind, length, _megabytes(sizes[version])))
-            said.append(f"{name} {_megabytes(sizes[version])}")
+            parts.append(_bar(top + 12 + number * _STEP, name, kind, length, megabytes(sizes[version])))
+            said.append(f"{name} {megabytes(sizes[version])}")
         top += 96
     title = "Bytes that podman fetches for a second version of an image"
     return (
@@ -68,5 +68,6 @@ def _text(left: int, bottom: int, words: str, kind: str = "") -> str:
     return f'<text x="{left}" y="{bottom}"{attribute}>{words}</text>'
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e6:.2f} MB"
+def megabytes(size: int) -> str:
+    """Bytes in megabytes, with three digits or so."""
+    return f"{size / 1e6:,.{2 if size < 1e7 else 1 if size < 1e9 else 0}f} MB"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import picture, results
+from bench.picture import megabytes
 
 _ROOT = Path(__file__).parent.parent
 _RESULTS = _ROOT / "build/bench/results.json"
@@ -43,7 +44,7 @@ def runs(found: Figures) -> Lines:
         compared = f"{'bare skopeo' if against == bare else '`--verify structure`'}, {other:.2f} s"
         return what, spread, compared, words, aims + ("" if reached else ", **missed**")
 
-    image = f"an image of {_mb(found['size'])} as gzip, level: skopeo's default or as it says"
+    image = f"an image of {megabytes(found['size'])} as gzip, level: skopeo's default or as it says"
     return [
         *_caption(found, image),
         *_table(
@@ -78,7 +79,7 @@ def speed(found: Figures) -> Lines:
         ("the same image again, `--verify structure`", "structure, again"),
     )
     return [
-        *_caption(found, f"an image of {_mb(found['size'])} as gzip"),
+        *_caption(found, f"an image of {megabytes(found['size'])} as gzip"),
         *_table(
             ("", "`recompress run`", "bare `skopeo copy`"),
             [(what, f"{seconds[case]:.1f} s", f"{bare:.1f} s") for what, case in rows],
@@ -136,21 +137,21 @@ def levels(found: Figures) -> Lines:
         return f"{text}, the default" if None in group else text
 
     def row(level: Figures) -> Sequence[str]:
-        pulled = (_mb(level["pulled"][version]) for version in ("first", "patched", "rebuilt"))
+        pulled = (megabytes(level["pulled"][version]) for version in ("first", "patched", "rebuilt"))
         return (
             name(level["levels"]),
             f"{statistics.median(level['seconds']):.1f} s",
-            _mb(level["size"]),
+            megabytes(level["size"]),
             *pulled,
         )
 
     first, patched, rebuilt = (
-        _mb(found["gzip_pulled"][version]) for version in ("first", "patched", "rebuilt")
+        megabytes(found["gzip_pulled"][version]) for version in ("first", "patched", "rebuilt")
     )
-    gzip = ("gzip", "", _mb(found["size"]), first, patched, rebuilt)
+    gzip = ("gzip", "", megabytes(found["size"]), first, patched, rebuilt)
     headings = ("`--level`", "first run", "size", "first pull", "pull after a patch", "pull after a rebuild")
     return [
-        *_caption(found, f"an image of {_mb(found['size'])} as gzip"),
+        *_caption(found, f"an image of {megabytes(found['size'])} as gzip"),
         *_table(headings, [*map(row, found["levels"]), gzip]),
     ]
 
@@ -165,8 +166,8 @@ def second_version(found: Figures) -> Lines:
     rows = [
         (
             what,
-            _mb(gzip[version]),
-            _mb(chunked[version]),
+            megabytes(gzip[version]),
+            megabytes(chunked[version]),
             f"{gzip[version] / chunked[version]:.0f} times less",
         )
         for version, what in names.items()
@@ -187,7 +188,9 @@ def peers(found: Figures) -> Lines:
         "lost",
         "`recompress verify`",
     )
-    image = f"an OCI image of {found['layers']} layers, {_mb(found['size'])} as gzip; each tool's own level"
+    image = (
+        f"an OCI image of {found['layers']} layers, {megabytes(found['size'])} as gzip; each tool's own level"
+    )
     return [*_caption(found, image), *_table(headings, rows)]
 
 
@@ -204,7 +207,7 @@ def large(found: Figures) -> Lines:
     def rows() -> Iterable[Sequence[str]]:
         for name, case in found["cases"].items():
             for which, what in (("skopeo", "bare skopeo"), ("first", "first run"), ("again", "again")):
-                size = _mb(case["uncompressed"], 0) if which == "skopeo" else ""
+                size = megabytes(case["uncompressed"]) if which == "skopeo" else ""
                 title = name if which == "skopeo" else ""
                 yield title, size, what, f"{case[which]['seconds']:.1f} s", *_memory(case[which])
 
@@ -219,7 +222,7 @@ def maxprocs(found: Figures) -> Lines:
     cell = {(case["cpus"], case["maxprocs"]): f"{case['rss'] / _MIB:.0f}" for case in found["cases"]}
     rows = [(number or "not set", *(cell[limit, number] for limit in limits)) for number in numbers]
     return [
-        *_caption(found, f"an image of {_mb(found['size'])} as gzip, one try"),
+        *_caption(found, f"an image of {megabytes(found['size'])} as gzip, one try"),
         *_table(("skopeo's peak memory (RSS, MiB), GOMAXPROCS", *(f"`--cpus={n}`" for n in limits)), rows),
     ]
 
@@ -284,7 +287,7 @@ def _peer(name: str, tool: Figures) -> Sequence[str]:
     if "missing" in tool:
         return name, f"{tool['missing']} was not there", *[""] * 6
     first, again = (f"{statistics.median(tool[which]):.1f} s" for which in ("first", "again"))
-    return name, first, again, _mb(tool["oci"]["size"]), *_made(tool["oci"], 3)
+    return name, first, again, megabytes(tool["oci"]["size"]), *_made(tool["oci"], 3)
 
 
 def _made(made: Figures, layers: int) -> Sequence[str]:
@@ -307,10 +310,6 @@ def _in_short(failure: str) -> str:
 
 def _memory(peak: Figures) -> Sequence[str]:
     return tuple(f"{peak[what] / _MIB:.0f}" for what in ("recompress", "skopeo", "together"))
-
-
-def _mb(size: int, digits: int = 1) -> str:
-    return f"{size / 1e6:.2f} MB" if size < 1e7 and digits else f"{size / 1e6:,.{digits}f} MB"
 
 
 def _caption(found: Figures, what: str) -> Lines:

@@ -94,5 +94,5 @@ def test_the_bars_are_as_long_as_the_bytes_are_many_in_colours_for_dark_and_ligh
     )
     widths = [int(width) for width in re.findall(r'<rect [^>]* width="(\d+)"', drawn)]
     assert [width / widths[0] for width in widths] == [1, 0.25, 1, 0.5]
-    assert "zstd:chunked 1.0 MB" in drawn
+    assert "zstd:chunked 1.00 MB" in drawn
     assert "prefers-color-scheme: dark" in drawn
