@@ -41,7 +41,7 @@ def large(setting: Setting) -> Figures:
 
 def maxprocs(setting: Setting) -> Figures:
     """The memory of skopeo's process (RSS) by the engine's CPU limit and GOMAXPROCS; "" is Go's own."""
-    parts = [tar_of(*part) for part in real_files(6, 16 * _MIB)]
+    parts = [tar_of(*part) for part in real_files(6, 8 * _MIB)]
     source = push(setting, "maxprocs", layered(parts))
     label = next(f"{name}={value}" for name, value in labels().items())
     cases = []

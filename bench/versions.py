@@ -40,9 +40,9 @@ def _groups(setting: Setting) -> list[list[int | None]]:
     source = push(setting, "levels", image)
 
     def digest(level: int | None) -> str:
-        to = setting.repository(f"levels-{level}")
-        run(setting.skopeo(source.reference, to, level))
-        (layer,) = setting.registry.document(f"bench/levels-{level}", "twin")["layers"]
+        name = f"levels-{level or 'default'}"
+        run(setting.skopeo(source.reference, setting.repository(name), level))
+        (layer,) = setting.registry.document(f"bench/{name}", "twin")["layers"]
         return str(layer["digest"])
 
     levels = [*range(1, _HIGHEST_LEVEL + 1), None]
@@ -55,7 +55,7 @@ def _second(pair: tuple[int | None, str]) -> str:
 
 def _level(setting: Setting, sources: dict[str, Source], group: Sequence[int | None]) -> Figures:
     level = group[0]
-    name = f"level-{level}"
+    name = f"level-{level or 'default'}"
     first = sources["first"].reference
     seconds = []
     for number in range(min(_ROUNDS, setting.rounds)):

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if docker info >/dev/null 2>&1; then
-    docker image rm localhost/recompress:dev recompress-{test,registry,runtime,base:forky} \
+    docker image rm localhost/recompress:dev recompress-{bench,test,registry,runtime,base:forky} \
         >/dev/null 2>&1 || true
     # Those that newer ones have taken the name of.
     docker image prune --force --filter label=org.opencontainers.image.title=recompress >/dev/null
