@@ -31,8 +31,9 @@ registries: ## Make docs/registries.md anew: every command against every persona
 	@TEST_MODULE=tests.registries hack/engine.sh hack/test.sh build/differential/registries.md
 	@mv build/differential/registries.md docs/registries.md
 
-bench: ## Against bare skopeo, side by side, some 20 minutes; T="--rounds 1 --level 3"
+bench: ## Against bare skopeo and other tools, 25 minutes; T="large maxprocs", T="--rounds 1 runs"
 	@hack/engine.sh bench/bench.sh $(T)
+	@.venv/bin/python -m bench.tables $(if $(findstring --rounds,$(T)),,--write)
 
 fuzz: ## Each reader of untrusted bytes, a minute each; T="-max_total_time=600"
 	@hack/fuzz.sh $(T)

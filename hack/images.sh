@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# images.sh NAME…: build the images named: task, runtime, registry, test, demo=IMAGE.
+# images.sh NAME…: build the images named: task, runtime, registry, test, bench, demo=IMAGE.
 #
 # SOURCE, a URL, is where people find the task image's source; its labels say so.
 set -euo pipefail
@@ -59,6 +59,7 @@ for name in "$@"; do
     runtime) build recompress-runtime Containerfile . --target runtime ;;
     registry) build recompress-registry tests/registry.Containerfile tests ;;
     demo=*) build "${name#*=}" hack/demo/Containerfile hack/demo ;;
+    bench) build recompress-bench bench/Containerfile bench ;;
     test)
         hack/venv.sh
         "$0" runtime

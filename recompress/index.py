@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from recompress import attached, plan, results, sbom_document
+from recompress import attached, bootable, plan, results, sbom_document
 from recompress.errors import Artifact, NotFound, Unsupported, UsageError, Vanished, VerificationFailed
 from recompress.manifest import (
     INDEX_ZSTD_ANNOTATION,
@@ -56,18 +56,20 @@ def assemble(
     *,
     is_task: bool,
     has_sbom: bool,
+    instead: Mapping[Digest, Digest | None] | None = None,
 ) -> IndexReport:
     """Push an index of `images` (manifests, or indexes that are flattened) and tag it as `to`.
 
+    `instead` has, by its digest, what takes the place of an image in one of the indexes, None for nothing.
     A variant that only an index has is kept, and what a single index says of itself; what is lost is told.
     The same images in the same order give the same digest. With `has_sbom` the index gets an SBOM that lists
     them. Raises UsageError for images without a digest or of another repository; Unsupported for images that
     cannot be in one index. Then nothing is pushed. With `is_task` results that do not fit into a Task's are
     left out.
     """
-    tag = _checked_tag(to, images)
+    tag = checked_tag(to, images)
     sources = [(image, plan.read(client, image.selector, image)) for image in images]
-    entries = _ordered(_without_duplicates(_with_all_platforms(list(_found(client, sources)))))
+    entries = _ordered(_without_duplicates(_with_all_platforms(list(_found(client, sources, instead or {})))))
     content = _document(_kept_of_index(sources), entries)
     digest = Digest.of(content)
     reference, now = to.with_digest(digest), datetime.now(UTC)
@@ -106,7 +108,8 @@ def _is_served(client: RepositoryClient, digest: Digest) -> bool:
     return True
 
 
-def _checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:
+def checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:
+    """The tag of the index. Raises UsageError where there is none, or for images that cannot be in it."""
     if to.tag is None or to.digest is not None:
         raise UsageError(f"--to {to}: name a tag, and no digest, for the index")
     for image in images:
@@ -120,7 +123,9 @@ def _checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:
     return to.tag
 
 
-def _found(client: RepositoryClient, sources: _Sources) -> Iterator[_Found]:
+def _found(
+    client: RepositoryClient, sources: _Sources, instead: Mapping[Digest, Digest | None]
+) -> Iterator[_Found]:
     for reference, source in sources:
         if isinstance(source, Manifest):
             yield _image(client, reference, source, None)
@@ -128,7 +133,10 @@ def _found(client: RepositoryClient, sources: _Sources) -> Iterator[_Found]:
         written = json.loads(source.content).get("manifests") or []
         lost: dict[str, Digest] = {}
         for member, fields in zip(source.manifests, written, strict=True):
-            found = _member(client, reference, member)
+            digest = instead.get(member.digest, member.digest)
+            if digest is None:
+                continue
+            found = _member(client, reference, replace(member, digest=digest))
             names = _lost(fields, _entry_document(found.entry.descriptor))
             lost = dict.fromkeys(names, member.digest) | lost
             yield found
@@ -168,6 +176,7 @@ def _image(
         raise Unsupported(f"{reference} is listed for {listed}, but is for {image.platform}")
     annotations = _without_mark(member.annotations if member else {})
     if manifest.has_zstd:
+        bootable.warn(image)
         annotations[INDEX_ZSTD_ANNOTATION] = "true"
     descriptor = Descriptor(
         manifest.media_type,

@@ -29,6 +29,7 @@ from recompress.errors import (
     VerificationFailed,
 )
 from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
+from recompress.printable import counted
 from recompress.reference import Digest, Repository
 from recompress.registry.auth import RegistryAuth
 from recompress.registry.credentials import Credentials, credentials_for
@@ -76,13 +77,13 @@ class Connection:
     tls: Tls
     attempts: int
 
-    def client(self, repository: Repository) -> RepositoryClient:
-        """A client for one repository, with the credentials for it.
+    def client(self, repository: Repository, credentials_of: Repository | None = None) -> RepositoryClient:
+        """A client for one repository, with the credentials for it, or with those of another one.
 
         Raises UsageError for an auth file, a CA file or a proxy that cannot be used, Refused where a
         credential helper fails.
         """
-        found = credentials_for(repository, self.auth_files)
+        found = credentials_for(credentials_of or repository, self.auth_files)
         return RepositoryClient(repository, found, self.tls, self.attempts)
 
 
@@ -302,9 +303,9 @@ class RepositoryClient:
         return answer
 
     @_retried
-    def stat_blob(self, digest: Digest) -> None:
-        """Raise NotFound unless the repository has this blob."""
-        self._stat_blob(digest)
+    def stat_blob(self, digest: Digest) -> int | None:
+        """The size of a blob, if the registry says it. Raises NotFound unless the repository has it."""
+        return self._stat_blob(digest)
 
     @_retried
     def put_blob(self, content: bytes) -> None:
@@ -369,7 +370,7 @@ class RepositoryClient:
         _compare(content, descriptor.digest, what)
         if len(content) != descriptor.size:
             raise VerificationFailed(
-                f"{what} has {len(content)} bytes, and its descriptor says {descriptor.size}"
+                f"{what} has {counted(len(content), 'byte')}, and its descriptor says {descriptor.size}"
             )
         return content
 
@@ -393,22 +394,22 @@ class RepositoryClient:
         # A HEAD is not enough: the registry may have signed a URL in its storage for GET alone.
         with self._send("GET", f"blobs/{digest}") as response:
             next(_stream(response), None)
-            size = response.headers.get("Content-Length", "")
-            if _SIZE.fullmatch(size) and int(size) <= last:
+            size = _size(response)
+            if size is not None and size <= last:
                 raise VerificationFailed(f"the blob {digest} is shorter than its descriptor says")
 
-    def _stat_blob(self, digest: Digest) -> None:
+    def _stat_blob(self, digest: Digest) -> int | None:
         with self._exchange("HEAD", f"blobs/{digest}") as response:
             status = response.status_code
             if status < 400:
-                return
+                return _size(response)
             is_redirected = any(earlier.has_redirect_location for earlier in response.history)
             if (status == 404 or is_temporary(status)) and not is_redirected:
                 raise self._error("HEAD", response)
         # HEAD is only a cheap question. A storage may have a URL that is signed for GET alone, and what an
         # error means, as a rate limit, can stand in its body.
-        with self._send("GET", f"blobs/{digest}"):
-            pass
+        with self._send("GET", f"blobs/{digest}") as response:
+            return _size(response)
 
     def _begin_upload(self) -> httpx.URL:
         """Where the registry wants the bytes of a new upload."""
@@ -475,9 +476,9 @@ class RepositoryClient:
 
     def _base_url(self) -> str:
         if self._base is None:
-            self._base = f"https://{self._host}"
-            if not self._verify_tls and not self._answers_https():
-                self._base = f"http://{self._host}"
+            is_plain = not self._verify_tls and not self._answers_https()
+            # Once it is known: another thread may be about to use it.
+            self._base = f"{'http' if is_plain else 'https'}://{self._host}"
         return self._base
 
     def _answers_https(self) -> bool:
@@ -488,6 +489,11 @@ class RepositoryClient:
                 return True
         except httpx.HTTPError:
             return False
+
+
+def _size(response: httpx.Response) -> int | None:
+    size = response.headers.get("Content-Length", "")
+    return int(size) if _SIZE.fullmatch(size) else None
 
 
 def _stream(response: httpx.Response) -> Iterator[bytes]:

@@ -329,6 +329,16 @@ def test_a_twin_without_its_gzip_image_is_warned_of(
     assert caplog.messages == ["there is no gzip image for linux/s390x: Docker before 23 cannot pull it"]
 
 
+def test_a_twin_that_hosts_boot_from_is_warned_of_and_a_gzip_image_is_not(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    more: dict[str, Any] = {"settings": {"Labels": {"containers.bootc": "1"}}}
+    gz, zst = registry.image("gzip", **more), registry.image("zstd:chunked", **more)
+    registry.assemble(gz, zst)
+    (message,) = caplog.messages
+    assert message.startswith(f"{registry.ref(zst)} has the label containers.bootc: bootc and rpm-ostree of ")
+
+
 @pytest.mark.parametrize("to", ["localhost:1/app", "localhost:1/app:1@sha256:" + "0" * 64])
 def test_the_index_needs_a_tag_and_takes_no_digest(registry: Registry, to: str) -> None:
     with nothing_pushed(registry, UsageError, to, "name a tag"), registry.client() as client:
