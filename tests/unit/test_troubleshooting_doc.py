@@ -12,15 +12,17 @@ import pytest
 from tests.tekton.resources import ROOT
 
 OTHERS = (
-    # OpenSSL and the operating system
+    # OpenSSL
     "certificate has expired",
     "IP address mismatch",
     "Hostname mismatch",
     "self-signed certificate",
     "unable to get local issuer certificate",
-    "No space left on device",
+    # Kubernetes and Tekton
+    "OOMKilled",
+    "Invalid task result reference: Could not find result with name …",
 )
-"""Words within our messages that others choose."""
+"""What others say, within our messages or in their place."""
 
 
 def quotes() -> list[str]:
