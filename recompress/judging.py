@@ -100,9 +100,9 @@ class Judge:
     ) -> list[Verdict]:
         """For each layer of the image that was pushed to the destination how clients have to pull it.
 
-        Not judged again is what was judged before. What is judged now is added to `proven`, also where this
-        ends for a layer that cannot be read. Raises Unsupported for a source layer of which no zstd:chunked
-        one can be made.
+        What was judged before is not judged again. What is judged now is added to `proven`, even where this
+        ends because a layer cannot be read. Raises Unsupported for a source layer of which no zstd:chunked
+        layer can be made.
         """
         source, repository = self.source, self.destination.repository
         before = {**proven, **known}

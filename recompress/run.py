@@ -32,7 +32,7 @@ from recompress.proving import Provers
 from recompress.reference import Digest, Reference
 from recompress.registry import Connection, RepositoryClient, Served
 from recompress.report import LayerReport, RunReport
-from recompress.results import Results
+from recompress.results import Named, Results
 from recompress.reuse import Offer
 from recompress.sbom import Policy
 from recompress.tables import layout_of, with_annotations
@@ -90,12 +90,12 @@ def run(
         named, attached = done.named, None
         if found:
             reporter.step("deriving the SBOM")
-            at = source_client if named.repository == source_client.repository else destination
+            at = source_client if named.image.repository == source_client.repository else destination
             attached = sbom.attach(found, options.sbom, source_client, at, source, named)
             named = replace(named, sbom=attached.blob.digest if attached else None)
         return RunReport(
             source=source,
-            twin=Reference(named.repository, named.tag, named.digest),
+            twin=Reference(named.image.repository, named.image.tag, named.image.digest),
             layers=done.layers,
             why_kept=done.why_kept,
             seconds=time.monotonic() - began,
@@ -182,9 +182,9 @@ class _Run:
         else:
             tag = to.tag or twin.default_tag(source.manifest)
             destination.tag(tag, Served(result.manifest.content, result.manifest.media_type))
-        oci_twin = source.digest if self.options.oci_twin else None
-        named = Results(destination.repository, tag, source.digest, oci_twin)
-        return _Done(named, outcome.layers(source, source, twin.why_full(verdicts), {}, {}))
+        named = Named(destination.repository, tag, source.digest)
+        layers = outcome.layers(source, source, twin.why_full(verdicts), {}, {})
+        return _Done(Results(named, named if self.options.oci_twin else None), layers)
 
     def _copied(self) -> Image:
         """The source as it is, pushed to the destination by its digest and read back."""
@@ -214,17 +214,27 @@ class _Run:
 
     def _keep(self, reason: str) -> _Done:
         """The source takes the place of the twin that it cannot have."""
-        client, source = self.source_client, self.source
-        digest = twin.push_oci(client, source.manifest) if self.options.oci_twin else source.digest
-        is_source = digest == source.digest
-        tag = (
-            existing_tag(client, self.options.image, source.digest)
-            if is_source
-            else twin.oci_tag(source.manifest)
-        )
-        oci_twin = digest if self.options.oci_twin else None
-        layers = outcome.layers(source, source, (None,) * len(source.manifest.layers), {}, {})
-        return _Done(Results(client.repository, tag, digest, oci_twin), layers, reason)
+        named = self._oci_image() if self.options.oci_twin else self._named_source()
+        layers = outcome.layers(self.source, self.source, (None,) * len(self.source.manifest.layers), {}, {})
+        made_of = None if named.digest == self.source.digest else self._source_by_digest
+        results = Results(named, named if self.options.oci_twin else None, made_of)
+        return _Done(results, layers, reason)
+
+    @property
+    def _source_by_digest(self) -> Named:
+        """The source's manifest, of an index that of the platform."""
+        return Named(self.source_client.repository, None, self.source.digest)
+
+    def _named_source(self) -> Named:
+        tag = existing_tag(self.source_client, self.options.image, self.source.digest)
+        return Named(self.source_client.repository, tag, self.source.digest)
+
+    def _oci_image(self) -> Named:
+        """The gzip image as an OCI manifest, pushed beside the source unless that is one."""
+        digest = twin.push_oci(self.source_client, self.source.manifest)
+        if digest == self.source.digest:
+            return self._named_source()
+        return Named(self.source_client.repository, twin.oci_tag(self.source.manifest), digest)
 
     def _own_layers(self) -> dict[Digest, Known] | None:
         """The layers of a source that is zstd, judged; None where one of them is plain zstd."""
@@ -266,8 +276,9 @@ class _Run:
             self._move_cache_tag(made.twin)
         layers = outcome.layers(source, made.twin, twin.why_full(made.verdicts), known, made.seconds)
         outcome.warn(source, layers, made.verdicts, known)
-        oci_twin = twin.push_oci(destination, source.manifest) if options.oci_twin else None
-        return _Done(Results(destination.repository, made.tag, made.twin.digest, oci_twin), layers)
+        named = Named(destination.repository, made.tag, made.twin.digest)
+        oci_image = self._oci_image() if options.oci_twin else None
+        return _Done(Results(named, oci_image, self._source_by_digest), layers)
 
     @property
     def _judge(self) -> Judge:

@@ -47,15 +47,18 @@ def derive(document: dict[str, Any], sbom: Digest, pair: Pair) -> tuple[int, boo
     main = fields(metadata, "component")
     if not main:
         raise Unsupported("its SBOM has no metadata.component, so it does not say what it is about")
-    refuse_another(_digests(main), pair.source)
     components = list(_tree(objects(document, "components")))
     listed = [each for each in components if _is_same(each, main)]
+    if len(listed) > 1:
+        raise Unsupported("its SBOM lists its main component more than once in 'components'")
+    for component in (main, *listed):
+        refuse_another(_digests(component), pair.source)
     old, new = main.get("bom-ref"), unused(_purl(main, pair), _identifiers(document, main, bool(listed)))
     dropped = [document.pop("signature", None)]
     for component in (main, *listed):
         dropped.append(component.pop("signature", None))
         _become_twin(component, new, pair)
-    if old is not None:
+    if old:
         _redirect([document.get(section) for section in _SECTIONS], old, new, dropped)
     document["serialNumber"] = f"urn:uuid:{identifier(sbom, pair.twin.digest)}"
     document["version"] = Number("1")
@@ -66,8 +69,8 @@ def derive(document: dict[str, Any], sbom: Digest, pair: Pair) -> tuple[int, boo
 
 def _is_same(component: dict[str, Any], main: dict[str, Any]) -> bool:
     """Whether it is the main component once more: some tools have it in `components`, too."""
-    key = "bom-ref" if "bom-ref" in main else "purl"
-    return key in main and component.get(key) == main[key]
+    key = "bom-ref" if main.get("bom-ref") else "purl"
+    return bool(main.get(key)) and component.get(key) == main[key]
 
 
 def _tree(components: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

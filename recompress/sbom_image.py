@@ -100,7 +100,7 @@ def digests_of_hashes(hashes: list[dict[str, Any]], algorithm: str, value: str) 
         if str(each.get(algorithm)).upper().replace("-", "") == "SHA256":
             text = each.get(value)
             if not isinstance(text, str) or not _HEX.fullmatch(text):
-                raise Unsupported(f"its SBOM has a SHA-256 checksum that is none: {text!r:.100}")
+                raise Unsupported(f"its SBOM has a SHA-256 checksum that is not 64 hex digits: {text!r:.100}")
             yield Digest(text.lower())
 
 
@@ -117,7 +117,7 @@ def items(parent: dict[str, Any], key: str) -> list[Any]:
     if found is None:
         return []
     if not isinstance(found, list):
-        raise Unsupported(f"its SBOM has {key!r}, but not as a list")
+        raise Unsupported(f"its SBOM has a {key!r} that is not a list")
     return found
 
 
@@ -135,7 +135,7 @@ def fields(parent: dict[str, Any], key: str) -> dict[str, Any]:
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise Unsupported(f"its SBOM has {key!r}, but not as a JSON object")
+        raise Unsupported(f"its SBOM has a {key!r} that is not a JSON object")
     return found
 
 

@@ -29,7 +29,7 @@ class Number:
 
 
 def parse(content: bytes) -> dict[str, Any]:
-    """Read a document that is a JSON object. Raises Unsupported where it is none that can be used."""
+    """Read a document that is a JSON object. Raises Unsupported for all that cannot be used."""
     if sum(map(content.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise Unsupported(f"its SBOM has more than {MAX_VALUES} values")
     try:
