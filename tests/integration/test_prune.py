@@ -175,6 +175,7 @@ def test_the_tags_of_a_deleted_image_are_listed_and_no_other(listing: Scene) -> 
             "tag": name,
             "source_digest": str(GONE.digest),
             "twin_digest": str(Digest.of(listing.before[name])),
+            "sbom_tag": None,
         }
         for name in MINE
     ]
