@@ -38,7 +38,8 @@ def runs(found: Figures) -> Lines:
         faster = aim > 2
         ratio = other / mine if faster else mine / other
         reached = ratio >= aim if faster else ratio <= aim
-        words = f"{ratio:.1f} times faster" if faster else f"{ratio:.2f} times the time"
+        time = mine / other
+        words = f"{time:.2f} times the time" if time > 0.7 else f"{1 / time:.1f} times faster"
         aims = f"at least {aim:g}" if faster else f"at most {aim:.2f}"
         spread = f"{mine:.2f} s ({min(seconds[case]):.2f} to {max(seconds[case]):.2f})"
         compared = f"{'bare skopeo' if against == bare else '`--verify structure`'}, {other:.2f} s"
