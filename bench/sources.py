@@ -151,14 +151,15 @@ def tar_of(*paths: str | Path) -> bytes:
 
 
 def real_files(parts: int, size: int) -> Iterator[list[Path]]:
-    """Files of this container in so many parts of about so many bytes each."""
+    """Files of this container, none larger than `size`, in so many parts of about so many bytes each."""
     found = (Path(at, name) for at, _, names in os.walk("/usr") for name in sorted(names))
     regular = (path for path in found if path.is_file() and not path.is_symlink())
+    small = (path for path in regular if path.stat().st_size <= size)
     for _ in range(parts):
         part: list[Path] = []
         have = 0
         while have < size:
-            part.append(next(regular))
+            part.append(next(small))
             have += part[-1].stat().st_size
         yield part
 

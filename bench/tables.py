@@ -38,7 +38,8 @@ def runs(found: Figures) -> Lines:
         faster = aim > 2
         ratio = other / mine if faster else mine / other
         reached = ratio >= aim if faster else ratio <= aim
-        words = f"{ratio:.1f} times faster" if faster else f"{ratio:.2f} times the time"
+        time = mine / other
+        words = f"{time:.2f} times the time" if time > 0.7 else f"{1 / time:.1f} times faster"
         aims = f"at least {aim:g}" if faster else f"at most {aim:.2f}"
         spread = f"{mine:.2f} s ({min(seconds[case]):.2f} to {max(seconds[case]):.2f})"
         compared = f"{'bare skopeo' if against == bare else '`--verify structure`'}, {other:.2f} s"
@@ -133,8 +134,8 @@ def levels(found: Figures) -> Lines:
 
     def name(group: list[int | None]) -> str:
         numbers = [level for level in group if level is not None]
-        text = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"
-        return f"{text}, the default" if None in group else text
+        text = " to ".join(map(str, dict.fromkeys((*numbers[:1], *numbers[-1:]))))
+        return ", ".join(filter(None, (text, "the default" if None in group else "")))
 
     def row(level: Figures) -> Sequence[str]:
         pulled = (megabytes(level["pulled"][version]) for version in ("first", "patched", "rebuilt"))
@@ -177,7 +178,7 @@ def second_version(found: Figures) -> Lines:
 
 def peers(found: Figures) -> Lines:
     """Other tools, on an ordinary image."""
-    rows = [_peer(name, tool) for name, tool in found["tools"].items()]
+    rows = [_peer(name, tool, found["layers"]) for name, tool in found["tools"].items()]
     headings = (
         "tool",
         "first",
@@ -283,11 +284,11 @@ def _default(found: Figures) -> Figures:
     return level
 
 
-def _peer(name: str, tool: Figures) -> Sequence[str]:
+def _peer(name: str, tool: Figures, layers: int) -> Sequence[str]:
     if "missing" in tool:
         return name, f"{tool['missing']} was not there", *[""] * 6
     first, again = (f"{statistics.median(tool[which]):.1f} s" for which in ("first", "again"))
-    return name, first, again, megabytes(tool["oci"]["size"]), *_made(tool["oci"], 3)
+    return name, first, again, megabytes(tool["oci"]["size"]), *_made(tool["oci"], layers)
 
 
 def _made(made: Figures, layers: int) -> Sequence[str]:
