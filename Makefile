@@ -31,13 +31,14 @@ registries: ## Make docs/registries.md anew: every command against every persona
 	@TEST_MODULE=tests.registries hack/engine.sh hack/test.sh build/differential/registries.md
 	@mv build/differential/registries.md docs/registries.md
 
-bench: ## Against bare skopeo, side by side, some 20 minutes; T="--rounds 1 --level 3"
+bench: ## Against bare skopeo and other tools, 25 minutes; T="large maxprocs", T="--rounds 1 runs"
 	@hack/engine.sh bench/bench.sh $(T)
+	@.venv/bin/python -m bench.tables $(if $(findstring --rounds,$(T)),,--write)
 
 fuzz: ## Each reader of untrusted bytes, a minute each; T="-max_total_time=600"
 	@hack/fuzz.sh $(T)
 
-e2e: ## The example pipelines on a cluster: KUBECONFIG=… REPOSITORY=… TASK_IMAGE=…
+e2e: ## The example pipelines on a cluster: KUBECONFIG=… REPOSITORY=… TASK_IMAGE=…; SBOM=1 with SBOMs
 	@hack/e2e.sh
 
 format: ## Format Python, and put right what lint can
@@ -52,7 +53,7 @@ lint: ## Format, lint and types of Python, and the shell scripts
 	.venv/bin/mypy
 	.venv/bin/shellcheck .ci/run bench/*.sh hack/*.sh hack/*/*.sh
 
-image: ## Build the task image, localhost/recompress:dev
+image: ## Build the task image, localhost/recompress:dev; SOURCE=https://… for its labels
 	@hack/engine.sh hack/images.sh task
 
 pin: ## Name a released task image in task.yaml: IMAGE=registry/repository@sha256:…

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if docker info >/dev/null 2>&1; then
-    for image in localhost/recompress:dev recompress-{test,registry,runtime,base:forky}; do
+    for image in localhost/recompress:dev recompress-{bench,test,registry,runtime,base:forky}; do
         [[ -z $(docker image ls --quiet "$image") ]] || docker image rm "$image" >/dev/null || true
     done
     # Those that newer ones have taken the name of.

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# images.sh NAME…: build the images named: task, runtime, registry, test, demo=IMAGE.
+# images.sh NAME…: build the images named: task, runtime, registry, test, bench, demo=IMAGE.
+#
+# SOURCE, a URL, is where people find the task image's source; its labels say so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,15 +28,38 @@ wheels() {
         --require-hashes --dest build/wheels --requirement build/wheels.txt
 }
 
+# label NAME VALUE: an option for the build, unless the value is not known.
+label() {
+    [[ -z $2 ]] || labels+=(--label "org.opencontainers.image.$1=$2")
+}
+
+# What the labels of the OCI image specification say of an image depends on the revision alone: it has the
+# time of its commit, not of the build.
+labels() {
+    labels=()
+    label version "$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' recompress/__init__.py)"
+    label revision "$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)"
+    label created "$(TZ=UTC git log -1 --date=format-local:%FT%TZ --format=%cd 2>/dev/null)"
+    label source "${SOURCE:-}"
+    label url "${SOURCE:-}"
+    local digest
+    digest=$(docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$base" | sed -n '1s/.*@//p')
+    if [[ -n $digest ]]; then
+        label base.name "${base%@*}"
+        label base.digest "$digest"
+    fi
+}
+
 for name in "$@"; do
     case $name in
     task)
-        build localhost/recompress:dev Containerfile . --build-arg \
-            VERSION="$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' recompress/__init__.py)"
+        labels
+        build localhost/recompress:dev Containerfile . "${labels[@]}"
         ;;
     runtime) build recompress-runtime Containerfile . --target runtime ;;
     registry) build recompress-registry tests/registry.Containerfile tests ;;
     demo=*) build "${name#*=}" hack/demo/Containerfile hack/demo ;;
+    bench) build recompress-bench bench/Containerfile bench ;;
     test)
         hack/venv.sh
         "$0" runtime

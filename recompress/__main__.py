@@ -12,6 +12,8 @@ def main() -> None:
     _open_what_is_closed()
     # Loading takes part of a second. Ctrl-C then is the end, and nothing to show a stack trace for.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # httpx imports a command line of its own, where it can, and nobody calls that here.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     from recompress import cli  # noqa: PLC0415 that is the point
 
     cli.main()

@@ -4,44 +4,63 @@ from __future__ import annotations
 
 import errno
 import logging
-import math
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from enum import StrEnum
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recompress import __version__, log, plan, results, signals, streams
+from recompress import __version__, log, results, signals, streams
 from recompress import index as indexing
 from recompress import inspect as inspecting
 from recompress import prune as pruning
 from recompress import run as running
-from recompress import verify as verifying
-from recompress.errors import RecompressError, UsageError, VerificationFailed
+from recompress.errors import RecompressError, UsageError
 from recompress.jobs import default_jobs
-from recompress.manifest import Platform
+from recompress.options import (
+    SBOM_FROM,
+    Attempts,
+    AuthFile,
+    CaFile,
+    Debug,
+    IfImpossible,
+    IfImpossibleOption,
+    Jobs,
+    Level,
+    OutputFormat,
+    PartialPulls,
+    PartialPullsOption,
+    SbomOption,
+    Timeout,
+    TlsVerify,
+    Verify,
+    connection_to,
+    parsed_destination,
+    parsed_platform,
+    parsed_repository,
+    parsed_sbom,
+    parted,
+    provers_for,
+)
 from recompress.printable import visible
 from recompress.progress import reporter
 from recompress.proving import Provers
-from recompress.reference import Digest, Reference, Repository
-from recompress.registry import Connection, Tls, auth_files
+from recompress.reference import Reference
 from recompress.report import IndexReport, RunReport
 from recompress.run import RunOptions
 from recompress.sbom import Policy
 from recompress.showing import Output, show
+from recompress.twins import TwinsOptions, assemble_with_twins
+from recompress.verifier import Verifier
 
 _TERMINATED = 128 + 15
 _INTERRUPTED = 128 + 2
 _BUG = 1
 _USAGE = UsageError.exit_code
-_SBOM_FROM = "--sbom-from"
-_LONGEST_TIMEOUT = 365 * 24 * 60 * 60
-"""No timer goes to infinity."""
 
 app = typer.Typer(
     name="recompress",
@@ -54,27 +73,6 @@ app = typer.Typer(
 )
 
 
-class Verify(StrEnum):
-    """How much is proven before a digest is handed out."""
-
-    CONTENT = "content"
-    STRUCTURE = "structure"
-
-
-class IfImpossible(StrEnum):
-    """What to do with an image that can have no twin."""
-
-    FAIL = "fail"
-    KEEP = "keep"
-
-
-class PartialPulls(StrEnum):
-    """What to do where a registry's answers break partial pulls."""
-
-    REQUIRE = "require"
-    WARN = "warn"
-
-
 def _emptied(context: typer.Context, directory: Path | None) -> Path | None:
     """Take away the results of an earlier run: whatever this one ends in, they are not its own."""
     if directory and not context.resilient_parsing:
@@ -83,34 +81,6 @@ def _emptied(context: typer.Context, directory: Path | None) -> Path | None:
     return directory
 
 
-def _a_number(seconds: float | None) -> float | None:
-    if seconds is not None and math.isnan(seconds):
-        # It is neither too small nor too large.
-        raise typer.BadParameter(f"{seconds} is not a number of seconds.")
-    return seconds
-
-
-PartialPullsOption = Annotated[
-    PartialPulls,
-    typer.Option(
-        envvar="RECOMPRESS_PARTIAL_PULLS",
-        help="Where the registry's answers make partial pulls fail. require: exit 5. warn: a warning, for "
-        "those whose clients never pull partially.",
-    ),
-]
-SbomOption = Annotated[
-    Policy,
-    typer.Option(
-        envvar="RECOMPRESS_SBOM",
-        help="auto: the twin gets an SBOM where IMAGE has one. require: exit 5 where not. none: no SBOM.",
-    ),
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        envvar="RECOMPRESS_JOBS", min=1, max=32, help="Layers at a time. Default: the CPUs, at most 6."
-    ),
-]
 ResultsDir = Annotated[
     Path | None,
     typer.Option(
@@ -121,38 +91,6 @@ ResultsDir = Annotated[
         help="Where the Tekton results are written.",
     ),
 ]
-AuthFile = Annotated[
-    Path | None,
-    typer.Option(envvar="RECOMPRESS_AUTHFILE", help="Credentials file, as podman login writes it."),
-]
-CaFile = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="RECOMPRESS_CA_FILE",
-        help="Certificates to trust besides the system's: a PEM file, or a directory of *.crt and *.pem.",
-    ),
-]
-TlsVerify = Annotated[
-    bool,
-    typer.Option(
-        envvar="RECOMPRESS_TLS_VERIFY", help="Check TLS certificates. Turning this off is for tests only."
-    ),
-]
-Attempts = Annotated[
-    int, typer.Option(envvar="RECOMPRESS_ATTEMPTS", min=1, max=20, help="Tries per operation.")
-]
-Timeout = Annotated[
-    float | None,
-    typer.Option(
-        envvar="RECOMPRESS_TIMEOUT",
-        min=1,
-        max=_LONGEST_TIMEOUT,
-        callback=_a_number,
-        help="Seconds for the whole run.",
-    ),
-]
-OutputFormat = Annotated[Output, typer.Option(envvar="RECOMPRESS_OUTPUT", help="The report, on stdout.")]
-Debug = Annotated[bool, typer.Option(envvar="RECOMPRESS_DEBUG", help="Log requests, show stack traces.")]
 
 
 @app.command()
@@ -163,7 +101,7 @@ def run(
         typer.Argument(
             metavar="REUSE_FROM",
             help="The same as --reuse-from, in a form that the array parameter of a Task expands to; behind "
-            f"-- and a literal {_SBOM_FROM}, the same as that.",
+            f"-- and a literal {SBOM_FROM}, the same as that.",
         ),
     ] = None,
     platform: Annotated[
@@ -180,10 +118,7 @@ def run(
             help="Where to push. Default: the source's repository, tag sha256-<hex>.zstd-chunked.",
         ),
     ] = None,
-    level: Annotated[
-        int | None,
-        typer.Option(envvar="RECOMPRESS_LEVEL", min=1, max=20, help="Compression level. Default: skopeo's."),
-    ] = None,
+    level: Level = None,
     jobs: Jobs = None,
     reuse_from: Annotated[
         list[str] | None,
@@ -204,13 +139,7 @@ def run(
             "and tables of contents; sound where only trusted pipelines can push to the repository.",
         ),
     ] = Verify.CONTENT,
-    if_impossible: Annotated[
-        IfImpossible,
-        typer.Option(
-            envvar="RECOMPRESS_IF_IMPOSSIBLE",
-            help="Where there can be no twin. fail: exit 5. keep: a warning, and the results name IMAGE.",
-        ),
-    ] = IfImpossible.FAIL,
+    if_impossible: IfImpossibleOption = IfImpossible.FAIL,
     partial_pulls: PartialPullsOption = PartialPulls.REQUIRE,
     oci_twin: Annotated[
         bool,
@@ -242,11 +171,11 @@ def run(
     """Push the zstd:chunked twin of IMAGE and prove it."""
     with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
         jobs = jobs or default_jobs()
-        behind, sboms = _parted(more_reuse_from or [])
+        behind, sboms = parted(more_reuse_from or [])
         options = RunOptions(
             image=Reference.parse(image),
-            platform=_platform(platform),
-            to=_destination(to),
+            platform=parsed_platform(platform),
+            to=parsed_destination(to),
             level=level,
             jobs=jobs,
             reuse=not no_reuse,
@@ -256,11 +185,11 @@ def run(
             require_partial_pulls=partial_pulls is PartialPulls.REQUIRE,
             environment=dict(os.environ),
             sbom=sbom,
-            sbom_from=frozenset(map(_sbom, (*(sbom_from or ()), *sboms))),
+            sbom_from=frozenset(map(parsed_sbom, (*(sbom_from or ()), *sboms))),
         )
-        connection = _connection(authfile, ca_file, tls_verify, attempts)
+        connection = connection_to(authfile, ca_file, tls_verify, attempts)
         # In this order: provers are forked, and a reporter starts a thread.
-        with _provers(verify, jobs, connection) as provers, reporter() as progress:
+        with provers_for(verify, jobs, connection) as provers, reporter() as progress:
             report = running.run(options, connection, provers, progress)
         _hand_out(report, output, results_dir)
 
@@ -279,7 +208,7 @@ def inspect(
     """Show platforms, layers and compression of IMAGE, changing nothing."""
     with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
         reference = Reference.parse(image)
-        connection = _connection(authfile, ca_file, tls_verify, attempts)
+        connection = connection_to(authfile, ca_file, tls_verify, attempts)
         with connection.client(reference.repository) as client:
             report = inspecting.inspect(client, reference)
         show(report, output)
@@ -287,8 +216,13 @@ def inspect(
 
 @app.command()
 def verify(
-    source: Annotated[str, typer.Argument(help="The gzip image, as registry/repository[:tag]@sha256:…")],
-    result: Annotated[str, typer.Argument(help="Its twin, in the same form.")],
+    source: Annotated[
+        str, typer.Argument(help="The gzip image, as registry/repository[:tag]@sha256:…, or an index.")
+    ],
+    result: Annotated[
+        str | None,
+        typer.Argument(help="Its twin, in the same form. Without it, every twin in the index is proven."),
+    ] = None,
     platform: Annotated[
         str | None, typer.Option(envvar="RECOMPRESS_PLATFORM", help="Which entry of an index.")
     ] = None,
@@ -302,30 +236,21 @@ def verify(
     output: OutputFormat = Output.TEXT,
     debug: Debug = False,
 ) -> None:
-    """Prove that RESULT holds exactly what SOURCE holds, and that its tables of contents do not lie."""
+    """Prove that RESULT holds exactly what SOURCE holds, and that its tables of contents do not lie.
+
+    With SOURCE alone, an index: the same for each twin in it and its gzip image.
+    """
     with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
         jobs = jobs or default_jobs()
-        references = Reference.parse(source), Reference.parse(result)
-        connection = _connection(authfile, ca_file, tls_verify, attempts)
+        gzip, twin = Reference.parse(source), Reference.parse(result) if result is not None else None
+        only = parsed_platform(platform)
+        connection = connection_to(authfile, ca_file, tls_verify, attempts)
         # In this order: provers are forked, and a reporter starts a thread.
         with Provers(jobs, connection) as provers, reporter() as progress:
-            images = []
-            for reference, is_twin in zip(references, (False, True), strict=True):
-                progress.step(f"reading {reference}")
-                with connection.client(reference.repository) as client:
-                    image = plan.resolve(client, reference, _platform(platform), is_twin=is_twin)
-                images.append(image)
-            report = verifying.compare(
-                connection,
-                provers,
-                *images,
-                jobs=jobs,
-                require_partial_pulls=partial_pulls is PartialPulls.REQUIRE,
-                reporter=progress,
-            )
+            verifier = Verifier(connection, provers, jobs, partial_pulls is PartialPulls.REQUIRE, progress)
+            report = verifier.of_image(gzip, twin, only) if twin else verifier.of_index(gzip, only)
         show(report, output)
-        if report.all_failures:
-            raise VerificationFailed(f"{result} is not the zstd:chunked twin of {source}")
+        report.check()
 
 
 @app.command()
@@ -336,11 +261,24 @@ def index(
     to: Annotated[
         str, typer.Option(envvar="RECOMPRESS_TO", metavar="REPO:TAG", help="What the index is called.")
     ],
+    twins: Annotated[
+        bool,
+        typer.Option(
+            "--twins",
+            envvar="RECOMPRESS_TWINS",
+            help="First make the zstd:chunked twins that are missing. The next four options are for this.",
+        ),
+    ] = False,
+    level: Level = None,
+    jobs: Jobs = None,
+    if_impossible: IfImpossibleOption = IfImpossible.FAIL,
+    partial_pulls: PartialPullsOption = PartialPulls.REQUIRE,
     sbom: Annotated[
         Policy,
         typer.Option(
             envvar="RECOMPRESS_SBOM",
-            help="auto, require: the index gets an SBOM that lists its images. none: it gets none.",
+            help="auto, require: the index gets an SBOM that lists its images. none: it gets none. With "
+            "--twins, the same for the twins that are made, as `run` has it.",
         ),
     ] = Policy.AUTO,
     results_dir: ResultsDir = None,
@@ -356,15 +294,28 @@ def index(
     with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
         reference = Reference.parse(to)
         references = tuple(map(Reference.parse, images))
-        connection = _connection(authfile, ca_file, tls_verify, attempts)
-        with connection.client(reference.repository) as client:
-            report = indexing.assemble(
-                client,
-                reference,
-                references,
-                is_task=results_dir is not None,
-                has_sbom=sbom is not Policy.NONE,
+        connection = connection_to(authfile, ca_file, tls_verify, attempts)
+        is_task = results_dir is not None
+        if twins:
+            jobs = jobs or default_jobs()
+            options = TwinsOptions(
+                level=level,
+                jobs=jobs,
+                keep_impossible=if_impossible is IfImpossible.KEEP,
+                require_partial_pulls=partial_pulls is PartialPulls.REQUIRE,
+                environment=dict(os.environ),
+                sbom=sbom,
             )
+            # In this order: provers are forked, and a reporter starts a thread.
+            with Provers(jobs, connection) as provers, reporter() as progress:
+                report = assemble_with_twins(
+                    reference, references, options, connection, provers, progress, is_task=is_task
+                )
+        else:
+            with connection.client(reference.repository) as client:
+                report = indexing.assemble(
+                    client, reference, references, is_task=is_task, has_sbom=sbom is not Policy.NONE
+                )
         _hand_out(report, output, results_dir)
 
 
@@ -393,8 +344,8 @@ def prune(
 ) -> None:
     """List the tags of twins in REPOSITORY whose source image is gone, or delete them."""
     with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
-        name, *others = map(_repository, (repository, *(source or ())))
-        connection = _connection(authfile, ca_file, tls_verify, attempts)
+        name, *others = map(parsed_repository, (repository, *(source or ())))
+        connection = connection_to(authfile, ca_file, tls_verify, attempts)
         show(pruning.prune(connection, name, others, delete=delete), output)
 
 
@@ -460,74 +411,3 @@ def _hand_out(report: RunReport | IndexReport, output: Output, results_dir: Path
         results.write(results_dir, report.results, before=tell)
     else:
         tell()
-
-
-def _connection(authfile: Path | None, ca_file: Path | None, tls_verify: bool, attempts: int) -> Connection:
-    if not tls_verify:
-        logging.getLogger(__name__).warning("TLS certificates are not verified: this is for tests only")
-    return Connection(
-        auth_files(authfile, os.environ, os.getuid()), Tls(tls_verify, _ca_files(ca_file)), attempts
-    )
-
-
-def _ca_files(path: Path | None) -> tuple[Path, ...]:
-    if path is None:
-        return ()
-    try:
-        if path.is_dir():
-            return tuple(sorted(file for file in path.iterdir() if file.suffix in (".crt", ".pem")))
-        is_file = path.is_file()
-    except OSError as error:
-        raise UsageError(f"the CA file {path} cannot be read: {error.strerror}") from None
-    if not is_file:
-        raise UsageError(f"there is no CA file {path}")
-    return (path,)
-
-
-def _provers(verify: Verify, jobs: int, connection: Connection) -> AbstractContextManager[Provers | None]:
-    return Provers(jobs, connection) if verify is Verify.CONTENT else nullcontext()
-
-
-def _platform(text: str | None) -> Platform | None:
-    if text is None:
-        return None
-    try:
-        return Platform.parse(text)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def _repository(text: str) -> Repository:
-    reference = Reference.parse(text)
-    if reference.tag or reference.digest:
-        raise UsageError(f"{text}: name a repository, without a tag and without a digest")
-    return reference.repository
-
-
-def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The images and the SBOMs behind IMAGE: Tekton cannot repeat an option for an array."""
-    match arguments.count(_SBOM_FROM):
-        case 0:
-            return arguments, []
-        case 1:
-            at = arguments.index(_SBOM_FROM)
-            return arguments[:at], arguments[at + 1 :]
-        case _:
-            # One of them is an element of an array, and what follows it could be either.
-            raise UsageError(f"{_SBOM_FROM} stands twice among the arguments: it is no image and no SBOM")
-
-
-def _sbom(text: str) -> Digest:
-    reference = Reference.parse(text)
-    if reference.digest is None or reference.tag:
-        raise UsageError(f"--sbom-from {text}: name an SBOM as REPO@sha256:…, by the digest of its JSON")
-    return reference.digest
-
-
-def _destination(text: str | None) -> Reference | None:
-    if text is None:
-        return None
-    destination = Reference.parse(text)
-    if destination.digest:
-        raise UsageError(f"--to {text}: a digest cannot be chosen, give a repository with or without a tag")
-    return destination

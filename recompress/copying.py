@@ -11,6 +11,7 @@ from recompress import blobcache, limits, plan, skopeo
 from recompress.errors import RecompressError, Unsupported, VerificationFailed, about
 from recompress.image import Image
 from recompress.layer import check_source, uncompressed_digest
+from recompress.printable import counted
 from recompress.progress import Reporter
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, retrying
@@ -87,7 +88,9 @@ class Copy:
             database = blobcache.opened(space)
             layers = blobcache.pushed(database, repository)
             if layers:
-                self.reporter.step(f"reading back {len(layers)} layers that skopeo pushed before it failed")
+                self.reporter.step(
+                    f"reading back {counted(len(layers), 'layer')} that skopeo pushed before it failed"
+                )
             offers = {}
             for layer in layers:
                 # What was just pushed is not everywhere at once.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from recompress import attached, plan, sbom_document
+from recompress import attached, bootable, plan, results, sbom_document
 from recompress.errors import Artifact, NotFound, Unsupported, UsageError, Vanished, VerificationFailed
 from recompress.manifest import (
     INDEX_ZSTD_ANNOTATION,
@@ -30,9 +30,6 @@ from recompress.report import EntryKind, IndexEntry, IndexReport
 from recompress.sbom_document import SbomFormat
 
 log = logging.getLogger(__name__)
-
-_MOST_RESULT_BYTES = 4096 - 256
-"""The termination message of a Task has 4,096 bytes, and Tekton's own entries take some of them."""
 
 _KEPT_OF_INDEX = ("annotations", "artifactType", "subject")
 """What an index says of itself, besides its entries (OCI image-index.md)."""
@@ -59,34 +56,33 @@ def assemble(
     *,
     is_task: bool,
     has_sbom: bool,
+    instead: Mapping[Digest, Digest | None] | None = None,
 ) -> IndexReport:
     """Push an index of `images` (manifests, or indexes that are flattened) and tag it as `to`.
 
+    `instead` has, by its digest, what takes the place of an image in one of the indexes, None for nothing.
     A variant that only an index has is kept, and what a single index says of itself; what is lost is told.
     The same images in the same order give the same digest. With `has_sbom` the index gets an SBOM that lists
-    them. Raises UsageError for images without a digest or of another repository, and where the results would
-    not fit into those of a Task that they are for; Unsupported for images that cannot be in one index. Then
-    nothing is pushed.
+    them. Raises UsageError for images without a digest or of another repository; Unsupported for images that
+    cannot be in one index. Then nothing is pushed. With `is_task` results that do not fit into a Task's are
+    left out.
     """
-    tag = _checked_tag(to, images)
+    tag = checked_tag(to, images)
     sources = [(image, plan.read(client, image.selector, image)) for image in images]
-    entries = _ordered(_without_duplicates(_with_all_platforms(list(_found(client, sources)))))
+    entries = _ordered(_without_duplicates(_with_all_platforms(list(_found(client, sources, instead or {})))))
     content = _document(_kept_of_index(sources), entries)
     digest = Digest.of(content)
     reference, now = to.with_digest(digest), datetime.now(UTC)
     sbom = sbom_document.of_index(reference, entries, now) if has_sbom else None
-    results = _results(reference, entries, Digest.of(sbom) if sbom else None)
-    if is_task:
-        _check_size(results)
     served = Served(content, MediaType.OCI_INDEX)
     _push(client, digest, served, entries)
     if client.manifest(digest).content != content:
         raise VerificationFailed(f"the registry does not give back the index {digest} as it was pushed")
-    if sbom:
-        pushed = attached.push(client, digest, sbom, SbomFormat.SPDX, now, is_referrer=False)
-        results = _results(reference, entries, pushed.blob.digest)
+    pushed = attached.push(client, digest, sbom, SbomFormat.SPDX, now, is_referrer=False) if sbom else None
     client.tag(tag, served)
-    return IndexReport(reference, tuple(entries), results, pushed.at if sbom else None)
+    named = _results(reference, entries, pushed.blob.digest if pushed else None)
+    handed_out = _that_fit(named) if is_task else named
+    return IndexReport(reference, tuple(entries), handed_out, pushed.at if pushed else None)
 
 
 def _push(client: RepositoryClient, digest: Digest, served: Served, entries: Iterable[IndexEntry]) -> None:
@@ -112,18 +108,8 @@ def _is_served(client: RepositoryClient, digest: Digest) -> bool:
     return True
 
 
-def _check_size(results: Mapping[str, str]) -> None:
-    # How Tekton's entrypoint writes them (pkg/result, RunResult), in the order of its fields.
-    message = [{"key": name, "value": value, "type": 1} for name, value in results.items()]
-    size = len(json.dumps(message, separators=(",", ":")))
-    if size > _MOST_RESULT_BYTES:
-        raise UsageError(
-            f"the results would be {size} bytes, and {_MOST_RESULT_BYTES} fit into a Task's termination "
-            "message: make an index of fewer platforms, or use a shorter repository name"
-        )
-
-
-def _checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:
+def checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:
+    """The tag of the index. Raises UsageError where there is none, or for images that cannot be in it."""
     if to.tag is None or to.digest is not None:
         raise UsageError(f"--to {to}: name a tag, and no digest, for the index")
     for image in images:
@@ -137,7 +123,9 @@ def _checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:
     return to.tag
 
 
-def _found(client: RepositoryClient, sources: _Sources) -> Iterator[_Found]:
+def _found(
+    client: RepositoryClient, sources: _Sources, instead: Mapping[Digest, Digest | None]
+) -> Iterator[_Found]:
     for reference, source in sources:
         if isinstance(source, Manifest):
             yield _image(client, reference, source, None)
@@ -145,7 +133,10 @@ def _found(client: RepositoryClient, sources: _Sources) -> Iterator[_Found]:
         written = json.loads(source.content).get("manifests") or []
         lost: dict[str, Digest] = {}
         for member, fields in zip(source.manifests, written, strict=True):
-            found = _member(client, reference, member)
+            digest = instead.get(member.digest, member.digest)
+            if digest is None:
+                continue
+            found = _member(client, reference, replace(member, digest=digest))
             names = _lost(fields, _entry_document(found.entry.descriptor))
             lost = dict.fromkeys(names, member.digest) | lost
             yield found
@@ -185,6 +176,7 @@ def _image(
         raise Unsupported(f"{reference} is listed for {listed}, but is for {image.platform}")
     annotations = _without_mark(member.annotations if member else {})
     if manifest.has_zstd:
+        bootable.warn(image)
         annotations[INDEX_ZSTD_ANNOTATION] = "true"
     descriptor = Descriptor(
         manifest.media_type,
@@ -340,11 +332,23 @@ def _entry_document(descriptor: Descriptor) -> dict[str, Any]:
 def _results(index: Reference, entries: Iterable[IndexEntry], sbom: Digest | None) -> dict[str, str]:
     # A manifest may be there for several platforms.
     digests = dict.fromkeys(entry.descriptor.digest for entry in entries if entry.is_image)
-    images = [f"{index.repository}@{digest}" for digest in digests]
-    results = {
+    named = {
         "IMAGE_URL": f"{index.repository}:{index.tag}",
         "IMAGE_DIGEST": str(index.digest),
         "IMAGE_REF": f"{index.repository}@{index.digest}",
-        "IMAGES": ",".join(images),
+        "IMAGES": ",".join(f"{index.repository}@{digest}" for digest in digests),
     }
-    return results | {"SBOM_BLOB_URL": f"{index.repository}@{sbom}"} if sbom else results
+    return named | {"SBOM_BLOB_URL": f"{index.repository}@{sbom}"} if sbom else named
+
+
+def _that_fit(named: Mapping[str, str]) -> Mapping[str, str]:
+    """The results but for IMAGES, which grows with the index, where a Task cannot hand out all of them."""
+    if results.fit(named):
+        return named
+    log.warning(
+        "the result IMAGES is left out: with its %s images the results would not fit into a Task's "
+        "termination message. Tekton Chains signs the index here, and each image only in the TaskRun that "
+        "pushed it",
+        named["IMAGES"].count("@"),
+    )
+    return {name: value for name, value in named.items() if name != "IMAGES"}

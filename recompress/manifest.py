@@ -210,6 +210,7 @@ class Config:
     platform: Platform
     diff_ids: tuple[Digest, ...]
     docker_only_fields: tuple[str, ...]
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def digest(self) -> Digest:
@@ -272,7 +273,7 @@ def parse_config(content: bytes) -> Config:
     # The fields of Docker's config that the OCI specification has no word for. skopeo drops them
     # when it converts, and podman ignores Healthcheck in any manifest of an OCI type.
     docker_only = tuple(name for name in ("Healthcheck", "OnBuild", "Shell") if settings.get(name))
-    return Config(content, _platform(document), diff_ids, docker_only)
+    return Config(content, _platform(document), diff_ids, docker_only, settings.get("Labels", {}))
 
 
 def normalised(manifest: Manifest) -> bytes | None:

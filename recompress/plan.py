@@ -22,6 +22,7 @@ from recompress.manifest import (
     parse_config,
     parse_manifest,
 )
+from recompress.printable import counted
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient
 
@@ -54,7 +55,7 @@ def resolve(
     if isinstance(found, Index):
         return _from_index(client, found, reference, platform, is_twin)
     image = check_image(client, found, reference)
-    if platform and not _is_for(image.platform, platform):
+    if platform and not is_for(image.platform, platform):
         raise Unsupported(f"{reference} is an image for {image.platform}, not for {platform}")
     return image
 
@@ -189,7 +190,8 @@ def check_image(client: RepositoryClient, manifest: Manifest, reference: Referen
         config = parse_config(content)
     if len(config.diff_ids) != len(manifest.layers):
         raise Unsupported(
-            f"{reference} has {len(manifest.layers)} layers, but its config lists {len(config.diff_ids)}"
+            f"{reference} has {counted(len(manifest.layers), 'layer')}, "
+            f"but its config lists {len(config.diff_ids)}"
         )
     return Image(reference, manifest, config)
 
@@ -251,7 +253,8 @@ def _variant(platform: Platform) -> str | None:
     return platform.variant or _DEFAULT_VARIANT.get(platform.architecture)
 
 
-def _is_for(has: Platform, guard: Platform) -> bool:
+def is_for(has: Platform, guard: Platform) -> bool:
+    """Whether an image for the platform `has` is one for `guard`, which need not name the variant."""
     # Nobody had to choose between variants here, so one that is not asked for may be any.
     return _matches(has, guard if guard.variant else replace(guard, variant=has.variant))
 

@@ -1,8 +1,15 @@
-"""What comes from images and registries, as messages can show it."""
+"""What comes from images and registries, and counts, as messages can show them."""
 
 from __future__ import annotations
 
 _LONGEST = 300
+
+
+def counted(number: int, one: str) -> str:
+    """A number with what is counted, in the form that goes with it: 1 layer, 2 layers, 0 entries."""
+    if number == 1:
+        return f"{number} {one}"
+    return f"{number} {one[:-1]}ies" if one.endswith("ry") else f"{number} {one}s"
 
 
 def printable(name: bytes | str) -> str:

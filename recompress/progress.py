@@ -1,6 +1,7 @@
 """What is going on, on stderr: live bars on a terminal, plain lines in a log.
 
-A log is never silent for more than 15 s, so that nobody takes a slow run for a hung one.
+Both say of each layer how many bytes of how many are done, at which rate, and how long the rest will take. A
+log gets a line of that every 15 s, so that nobody takes a slow run for a hung one.
 """
 
 from __future__ import annotations
@@ -13,23 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
-from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TransferSpeedColumn,
-)
 
 from recompress import streams
 from recompress.printable import visible
 
-HEARTBEAT_SECONDS = 10.0
-"""Seconds without a line after which one is written; below 15, because a tick may come late."""
+HEARTBEAT_SECONDS = 15.0
+"""A log gets a line so often, at least."""
 
 
 class Reporter(Protocol):
@@ -51,13 +42,20 @@ class _Work:
     total: int
     started: float
 
-    @property
-    def speed(self) -> float:
-        return self.done / max(time.monotonic() - self.started, 0.001)
+    def __str__(self) -> str:
+        """How far it is: bytes done of bytes to do, the rate since it began, and at that rate the rest."""
+        rate = self.done / max(time.monotonic() - self.started, 0.001)
+        figures = f"{decimal(self.done)} of {decimal(self.total)}, {decimal(int(rate))}/s"
+        left = max(self.total - self.done, 0) / rate if rate else None
+        return figures if left is None else f"{figures}, {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 class PlainReporter:
-    """One line per start and end, and a heartbeat with all that is under way."""
+    """One line for each start and end, and a heartbeat: one with all that is under way."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -65,7 +63,6 @@ class PlainReporter:
         self._work: dict[str, _Work] = {}
         self._step = "starting"
         self._began = time.monotonic()
-        self._last = self._began
 
     def step(self, text: str) -> None:
         with self._lock:
@@ -88,71 +85,30 @@ class PlainReporter:
             self._write(f"{title}: {outcome}{seconds}")
 
     def heartbeat(self) -> None:
-        """Write what is under way, unless a line was written a moment ago."""
+        """Write a line with what is under way and how far it is."""
         with self._lock:
-            if time.monotonic() - self._last < HEARTBEAT_SECONDS:
-                return
-            under_way = [
-                f"{title}: {decimal(work.done)} of {decimal(work.total)}, {decimal(int(work.speed))}/s"
-                for title, work in self._work.items()
-            ]
-            for line in under_way or [f"{self._step} …"]:
-                self._write(line)
+            under_way = [f"{title}: {work}" for title, work in self._work.items()]
+            self._write("; ".join(under_way) or f"{self._step} …")
 
     def _write(self, line: str) -> None:
-        self._last = time.monotonic()
-        streams.say(f"[{self._last - self._began:6.1f} s] {visible(line)}", self._stream)
-
-
-class LiveReporter:
-    """A bar per piece of work, with bytes of how many and speed."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-        self._lock = threading.Lock()
-
-    def step(self, text: str) -> None:
-        self._progress.console.print(visible(text), highlight=False)
-
-    def update(self, title: str, done: int, total: int) -> None:
-        with self._lock:
-            if title not in self._tasks:
-                self._tasks[title] = self._progress.add_task(title, total=total)
-            self._progress.update(self._tasks[title], completed=done, total=total)
-
-    def finish(self, title: str, outcome: str) -> None:
-        with self._lock:
-            task = self._tasks.pop(title, None)
-            if task is None:
-                self._progress.console.print(f"{title}: {outcome}", highlight=False)
-                return
-            total = self._progress.tasks[self._progress.task_ids.index(task)].total
-            self._progress.update(task, description=f"{title} {outcome}", completed=total)
-            self._progress.stop_task(task)
+        streams.say(f"[{time.monotonic() - self._began:6.1f} s] {visible(line)}", self._stream)
 
 
 @contextmanager
 def reporter(stream: TextIO | None = None) -> Iterator[Reporter]:
     """The reporter that fits the stream, by default stderr, for as long as the run takes."""
     stream = stream or sys.stderr
-    console = Console(file=stream, markup=False, emoji=False)
-    if console.is_terminal:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=console) as progress:
-            yield LiveReporter(progress)
+    if stream.isatty():
+        from recompress import live  # noqa: PLC0415 a log does not wait for it
+
+        with live.reporter(stream) as bars:
+            yield bars
         return
     plain = PlainReporter(stream)
     stop = threading.Event()
 
     def beat() -> None:
-        while not stop.wait(1.0):
+        while not stop.wait(HEARTBEAT_SECONDS):
             plain.heartbeat()
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)

@@ -47,7 +47,8 @@ class Claim:
     """That a zstd layer in a repository is what a diff_id stands for.
 
     `max_uncompressed` is the most bytes it may decompress to. Whether it has to be zstd:chunked, by its
-    footer at least, is `is_chunked`. One that `is_new` was pushed by this run, so it has to be there.
+    footer at least, is `is_chunked`. One that `is_new` was pushed by this run, so it has to be there. It is
+    read with the credentials for its repository, or with those of another one.
     """
 
     repository: Repository
@@ -56,6 +57,7 @@ class Claim:
     max_uncompressed: int = MAX_UNCOMPRESSED
     is_chunked: bool = True
     is_new: bool = False
+    credentials_of: Repository | None = None
 
 
 class Provers:
@@ -179,7 +181,7 @@ def _start_worker(parent: int, done: Array[c_uint64]) -> None:
 
 
 def _prove(connection: Connection, claim: Claim, slot: int) -> LayerProof:
-    with connection.client(claim.repository) as client:
+    with connection.client(claim.repository, claim.credentials_of) as client:
         if claim.is_new:
             client.expect(claim.layer.digest)
         return retrying(connection.attempts, lambda: _prove_once(client, claim, slot))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from recompress import attached, twin
 from recompress.errors import NotFound, RecompressError, Unavailable, Unsupported, about
 from recompress.manifest import INDEX_TYPES, Index, Manifest, parse_manifest
+from recompress.printable import counted
 from recompress.prune_report import Orphan, PruneReport
 from recompress.reference import Digest, Reference, Repository
 from recompress.registry import Connection, RepositoryClient, Served, retrying
@@ -91,7 +92,7 @@ def _find(places: Places) -> _Found:
     candidates = [tag for tag in twins if ours[tag] in gone]
     if candidates and len(candidates) == len(twins):
         raise Unsupported(
-            f"not one of the {len(twins)} twins in {repository.repository} has its source in "
+            f"of {counted(len(twins), 'twin')} in {repository.repository} not one has its source in "
             f"{', '.join(str(place.repository) for place in places)}: they seem to have been pushed with "
             "--to from elsewhere; name the repositories of their sources with --source"
         )
@@ -197,7 +198,7 @@ def _delete(places: Places, found: _Found, attempts: int) -> tuple[tuple[Orphan,
     deleted: list[Orphan] = []
     stay = 0
     for orphan in found.orphans:
-        done = f"{len(deleted)} of {len(found.orphans)} orphans were deleted, and then"
+        done = f"deleted {len(deleted)} of {counted(len(found.orphans), 'orphan')}, and then"
         with about(f"{done}: {Reference(repository.repository, orphan.tag)}", RecompressError):
             others = _others(repository, found, orphan.tag, orphan.twin)
             served = repository.find_manifest(orphan.tag)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
+from recompress.printable import counted
 from recompress.reference import Digest, Repository
+from recompress.schemas import as_json
+from recompress.sheet import Sheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,8 @@ class PruneReport:
 
     def as_json(self) -> str:
         """The report as one JSON object."""
-        return json.dumps(
+        return as_json(
+            "prune",
             {
                 "outcome": self.outcome,
                 "repository": str(self.repository),
@@ -61,19 +60,17 @@ class PruneReport:
                 ],
                 "kept": self.kept,
             },
-            indent=2,
         )
 
-    def as_text(self) -> RenderableType:
+    def as_text(self) -> Sheet:
         """A table of the orphans, with what was done with them below it."""
-        table = Table(title=str(self.repository), title_justify="left")
-        for heading in ("orphan", "twin"):
-            table.add_column(heading, no_wrap=True)
+        table = Sheet(str(self.repository), left=("orphan", "twin"))
         for orphan in self.orphans:
             table.add_row(orphan.tag, orphan.twin.short)
             if orphan.sbom:
                 table.add_row(orphan.sbom, "its SBOM")
-        count = f"{len(self.orphans)} of {len(self.orphans) + self.kept} tags of twins"
-        verdict = "were deleted" if self.is_deleted else "are orphans; nothing was deleted"
+        found = counted(len(self.orphans), "orphan")
+        count = f"{found} among {counted(len(self.orphans) + self.kept, 'tag')} of twins"
+        verdict = "all deleted" if self.is_deleted and self.orphans else "nothing was deleted"
         looked_in = ", ".join(map(str, self.sources))
-        return Group(table, Text(f"{count} {verdict}\nsources were looked for in {looked_in}"))
+        return table.above(f"{count}; {verdict}\nsources were looked for in {looked_in}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -9,38 +10,82 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recompress.errors import UsageError
-from recompress.reference import Digest, Repository
+from recompress.reference import Digest, Reference, Repository
 
-_NAMES = ("IMAGE_URL", "IMAGE_DIGEST", "IMAGE_REF", "OCI_IMAGE_REF", "SBOM_BLOB_URL", "IMAGES")
+_NAMES = (
+    "IMAGE_URL",
+    "IMAGE_DIGEST",
+    "IMAGE_REF",
+    "OCI_IMAGE_URL",
+    "OCI_IMAGE_DIGEST",
+    "OCI_IMAGE_REF",
+    "SBOM_BLOB_URL",
+    "SOURCE_ARTIFACT_INPUTS",
+    "IMAGES",
+)
+
+_MOST_BYTES = 4096 - 256
+"""The termination message of a Task has 4,096 bytes, and Tekton's own entries take some of them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
-    """What Tekton Chains signs (URL and digest), and what builds the index (references).
-
-    `oci_twin` is the gzip image as an OCI manifest, where it was asked for; `sbom` the SBOM of the image, the
-    document itself, where there is one.
-    """
+class Named:
+    """An image that results name: by its digest, and by a tag where one is on it."""
 
     repository: Repository
     tag: str | None
     digest: Digest
-    oci_twin: Digest | None = None
+
+    def files(self, prefix: str = "") -> dict[str, str]:
+        """What Tekton Chains signs (URL and digest), and what builds the index (reference)."""
+        return {
+            f"{prefix}IMAGE_URL": str(Reference(self.repository, self.tag)),
+            f"{prefix}IMAGE_DIGEST": str(self.digest),
+            f"{prefix}IMAGE_REF": str(Reference(self.repository, digest=self.digest)),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What a run hands out.
+
+    `oci_image` is the gzip image as an OCI manifest, where it was asked for. `source` is the manifest that
+    `image` was made of; None where `image` is the source itself. `sbom` is the SBOM of `image`, the document
+    itself, where there is one.
+    """
+
+    image: Named
+    oci_image: Named | None = None
+    source: Named | None = None
     sbom: Digest | None = None
 
-    def files(self) -> Mapping[str, str]:
+    def files(self) -> dict[str, str]:
         """File name and content of each result."""
-        tag = f":{self.tag}" if self.tag else ""
-        files = {
-            "IMAGE_URL": f"{self.repository}{tag}",
-            "IMAGE_DIGEST": str(self.digest),
-            "IMAGE_REF": f"{self.repository}@{self.digest}",
-        }
-        if self.oci_twin:
-            files["OCI_IMAGE_REF"] = f"{self.repository}@{self.oci_twin}"
+        files = self.image.files()
+        if self.oci_image:
+            files |= self.oci_image.files("OCI_")
+        if self.source:
+            files["SOURCE_ARTIFACT_INPUTS"] = _artifact(self.source)
         if self.sbom:
-            files["SBOM_BLOB_URL"] = f"{self.repository}@{self.sbom}"
+            files["SBOM_BLOB_URL"] = str(Reference(self.image.repository, digest=self.sbom))
         return files
+
+
+def _artifact(image: Named) -> str:
+    """An object result by which Tekton Chains learns of an artifact (docs/slsa-provenance.md there).
+
+    The scheme is the one by which Chains names the images of steps among the materials.
+    """
+    return json.dumps(
+        {"uri": f"oci://{image.repository}", "digest": str(image.digest)}, separators=(",", ":")
+    )
+
+
+def fit(files: Mapping[str, str]) -> bool:
+    """Whether all these results can leave a Task, by the termination message of its container."""
+    # How Tekton's entrypoint writes them (pkg/result, RunResult), in the order of its fields.
+    message = [{"key": name, "value": value, "type": 1} for name, value in files.items()]
+    return len(json.dumps(message, separators=(",", ":"))) <= _MOST_BYTES
 
 
 def check_directory(directory: Path) -> None:

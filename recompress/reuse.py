@@ -8,7 +8,7 @@ by content before skopeo may take it (see docs/design.md, "Reuse is only of what
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -29,13 +29,15 @@ MOST_ENTRIES = 8
 class Offer:
     """A zstd layer that exists in `repository` and stands for a diff_id, as is claimed there.
 
-    `origin` names the image that it was found in, for the report.
+    `origin` names the image that it was found in, for the report. Of one that `is_from_base` nothing is said
+    unless it is taken: who had it looked for may not be allowed to know of it.
     """
 
     diff_id: Digest
     layer: Descriptor
     repository: Repository
     origin: str
+    is_from_base: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +58,29 @@ def cache_tag(platform: Platform) -> str | None:
     return tag if is_tag(tag) else None
 
 
-def find(source: Image, places: Iterable[Place], known: Container[Digest]) -> dict[Digest, Offer]:
-    """By diff_id, the first zstd layer in `places` for each layer of `source` that needs one.
+def wanted(source: Image, known: Container[Digest]) -> dict[Digest, int]:
+    """The diff_ids of layers of `source` to look for, each with the most bytes that such a layer may have.
 
-    Those whose diff_id is `known` need none.
-
-    Nothing that is wrong with a place stops a run: what cannot be read offers nothing.
+    Those whose diff_id is `known` need not be looked for.
     """
-    wanted = {
+    return {
         diff_id: limits.most_compressed(layer)
         for diff_id, layer in source.layers
         if layer.compression is not Compression.ZSTD_CHUNKED and diff_id not in known
     }
+
+
+def find(platform: Platform, places: Iterable[Place], wanted: Mapping[Digest, int]) -> dict[Digest, Offer]:
+    """By diff_id, the first zstd layer in `places` for each that is `wanted`.
+
+    Nothing that is wrong with a place stops a run: what cannot be read offers nothing.
+    """
     found: dict[Digest, Offer] = {}
     for place in places:
         if wanted.keys() <= found.keys():
             break
         try:
-            for offer in _offers(place, source.platform):
+            for offer in _offers(place, platform):
                 if offer.diff_id not in wanted:
                     continue
                 if offer.layer.size > wanted[offer.diff_id]:
@@ -93,7 +100,7 @@ def find(source: Image, places: Iterable[Place], known: Container[Digest]) -> di
 
 
 def _offers(place: Place, platform: Platform) -> Iterator[Offer]:
-    for manifest in _manifests(place, platform):
+    for manifest in manifests(place.client, place.reference, platform):
         config = parse_config(place.client.config(manifest.config))
         if len(config.diff_ids) != len(manifest.layers):
             raise Unsupported("its config does not list as many diff_ids as there are layers")
@@ -103,16 +110,21 @@ def _offers(place: Place, platform: Platform) -> Iterator[Offer]:
                 yield Offer(diff_id, layer, place.client.repository, str(place.reference))
 
 
-def _manifests(place: Place, platform: Platform) -> Iterator[Manifest]:
-    """The image at a place; of an index, those for the platform, zstd ones first."""
-    client, reference = place.client, place.reference
+def manifests(
+    client: RepositoryClient, reference: Reference, platform: Platform, level: int = logging.WARNING
+) -> Iterator[Manifest]:
+    """The image at a reference; of an index, those for the platform, zstd ones first.
+
+    Where it has more of them than are read, that is logged at `level`.
+    """
     found = plan.read(client, reference.selector, reference)
     if isinstance(found, Manifest):
         yield found
         return
     digests = dict.fromkeys(entry.digest for entry in reversed(plan.candidates(found, platform)))
     if len(digests) > MOST_ENTRIES:
-        log.warning(
+        log.log(
+            level,
             "%s has %d images for %s: layers to reuse are looked for in %d of them",
             *(reference, len(digests), platform, MOST_ENTRIES),
         )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 
-from recompress import blobcache, limits, partial_pulls, plan, reuse, sbom, skopeo, twin, verify
+from recompress import blobcache, bootable, outcome, partial_pulls, plan, reuse, sbom, skopeo, twin, verify
 from recompress.blobcache import UnknownCache
 from recompress.copying import Copy, check_layers
 from recompress.errors import (
@@ -21,20 +20,23 @@ from recompress.errors import (
     VerificationFailed,
 )
 from recompress.image import Image
-from recompress.layer import LARGE_TOC_BYTES, Verdict
+from recompress.judging import Judge, Known
+from recompress.known import Search, judged
+from recompress.layer import Verdict
 from recompress.log import Warnings
-from recompress.manifest import Descriptor, Manifest, MediaType, Platform, normalised
+from recompress.manifest import Descriptor, MediaType, Platform, normalised
 from recompress.placing import check_tag, existing_tag
+from recompress.printable import counted
 from recompress.progress import Reporter
-from recompress.proving import Claim, Provers
+from recompress.proving import Provers
 from recompress.reference import Digest, Reference
-from recompress.registry import Connection, RepositoryClient, Served, retrying
-from recompress.report import Action, LayerReport, RunReport
-from recompress.results import Results
-from recompress.reuse import Offer, Place
+from recompress.registry import Connection, RepositoryClient, Served
+from recompress.report import LayerReport, RunReport
+from recompress.results import Named, Results
+from recompress.reuse import Offer
 from recompress.sbom import Policy
-from recompress.tables import judge, layout_of, with_annotations
-from recompress.workspace import Workspace, workspace
+from recompress.tables import layout_of, with_annotations
+from recompress.workspace import Workspace, accepts_everything, workspace
 
 log = logging.getLogger(__name__)
 
@@ -59,41 +61,41 @@ class RunOptions:
 
 
 def run(
-    options: RunOptions, connection: Connection, provers: Provers | None, reporter: Reporter
+    options: RunOptions,
+    connection: Connection,
+    provers: Provers | None,
+    reporter: Reporter,
+    source: Image | None = None,
 ) -> RunReport:
     """Push the zstd:chunked twin of an image, prove it, tag it; the report has the results.
 
-    Without `provers` the proof is of the structure alone. Raises a RecompressError.
+    Without `provers` the proof is of the structure alone. `source` is the image, where it has been read
+    already. Raises a RecompressError.
     """
     began = time.monotonic()
-    skopeo.probe()
     _check(options)
     with ExitStack() as stack:
+        check_skopeo = stack.enter_context(skopeo.probing())
         warnings = stack.enter_context(Warnings())
         reporter.step(f"reading {options.image}")
         source_client = stack.enter_context(connection.client(options.image.repository))
-        source = plan.resolve(source_client, options.image, options.platform)
+        source = source or plan.resolve(source_client, options.image, options.platform)
+        check_skopeo()
+        bootable.warn(source)
         found = sbom.find(options.sbom, source_client, source, options.image, options.sbom_from)
-        repository = options.to.repository if options.to else options.image.repository
-        destination = stack.enter_context(connection.client(repository))
-        done = _Run(
-            options,
-            connection,
-            provers,
-            reporter,
-            source_client,
-            destination,
-            source,
-        ).run()
+        destination = source_client
+        if options.to and options.to.repository != options.image.repository:
+            destination = stack.enter_context(connection.client(options.to.repository))
+        done = _Run(options, connection, provers, reporter, source_client, destination, source).run()
         named, attached = done.named, None
         if found:
             reporter.step("deriving the SBOM")
-            at = source_client if named.repository == source_client.repository else destination
+            at = source_client if named.image.repository == source_client.repository else destination
             attached = sbom.attach(found, options.sbom, source_client, at, source, named)
             named = replace(named, sbom=attached.blob.digest if attached else None)
         return RunReport(
             source=source,
-            twin=Reference(named.repository, named.tag, named.digest),
+            twin=Reference(named.image.repository, named.image.tag, named.image.digest),
             layers=done.layers,
             why_kept=done.why_kept,
             seconds=time.monotonic() - began,
@@ -101,6 +103,7 @@ def run(
             warnings=tuple(warnings.texts),
             verified="content" if provers else "structure",
             sbom=attached,
+            level=options.level,
         )
 
 
@@ -113,14 +116,6 @@ def _check(options: RunOptions) -> None:
             f"--oci-twin goes beside the gzip layers, which are not in {options.to.repository}: "
             "leave --to away, or choose a tag only"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A layer that exists already, with its annotations, and how clients have to pull it."""
-
-    offer: Offer
-    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +182,16 @@ class _Run:
         else:
             tag = to.tag or twin.default_tag(source.manifest)
             destination.tag(tag, Served(result.manifest.content, result.manifest.media_type))
-        oci_twin = source.digest if self.options.oci_twin else None
-        named = Results(destination.repository, tag, source.digest, oci_twin)
-        return _Done(named, self._layers(source, twin.why_full(verdicts), {}, {}))
+        named = Named(destination.repository, tag, source.digest)
+        layers = outcome.layers(source, source, twin.why_full(verdicts), {}, {})
+        return _Done(Results(named, named if self.options.oci_twin else None), layers)
 
     def _copied(self) -> Image:
         """The source as it is, pushed to the destination by its digest and read back."""
         source, destination = self.source, self.destination
         destination.check_push()
         with self._workspace() as space:
-            self.reporter.step(f"copying {len(source.manifest.layers)} layers with skopeo")
+            self.reporter.step(f"copying {counted(len(source.manifest.layers), 'layer')} with skopeo")
             self._skopeo(space, source.reference, is_exact=True)
         destination.expect(source.digest)
         return replace(source, manifest=twin.read_back(destination, source.digest))
@@ -219,19 +214,29 @@ class _Run:
 
     def _keep(self, reason: str) -> _Done:
         """The source takes the place of the twin that it cannot have."""
-        client, source = self.source_client, self.source
-        digest = twin.push_oci(client, source.manifest) if self.options.oci_twin else source.digest
-        is_source = digest == source.digest
-        tag = (
-            existing_tag(client, self.options.image, source.digest)
-            if is_source
-            else twin.oci_tag(source.manifest)
-        )
-        oci_twin = digest if self.options.oci_twin else None
-        layers = self._layers(source, (None,) * len(source.manifest.layers), {}, {})
-        return _Done(Results(client.repository, tag, digest, oci_twin), layers, reason)
+        named = self._oci_image() if self.options.oci_twin else self._named_source()
+        layers = outcome.layers(self.source, self.source, (None,) * len(self.source.manifest.layers), {}, {})
+        made_of = None if named.digest == self.source.digest else self._source_by_digest
+        results = Results(named, named if self.options.oci_twin else None, made_of)
+        return _Done(results, layers, reason)
 
-    def _own_layers(self) -> dict[Digest, _Known] | None:
+    @property
+    def _source_by_digest(self) -> Named:
+        """The source's manifest, of an index that of the platform."""
+        return Named(self.source_client.repository, None, self.source.digest)
+
+    def _named_source(self) -> Named:
+        tag = existing_tag(self.source_client, self.options.image, self.source.digest)
+        return Named(self.source_client.repository, tag, self.source.digest)
+
+    def _oci_image(self) -> Named:
+        """The gzip image as an OCI manifest, pushed beside the source unless that is one."""
+        digest = twin.push_oci(self.source_client, self.source.manifest)
+        if digest == self.source.digest:
+            return self._named_source()
+        return Named(self.source_client.repository, twin.oci_tag(self.source.manifest), digest)
+
+    def _own_layers(self) -> dict[Digest, Known] | None:
         """The layers of a source that is zstd, judged; None where one of them is plain zstd."""
         source, client = self.source, self.source_client
         found: dict[Digest, Offer] = {}
@@ -242,43 +247,113 @@ class _Run:
             full = with_annotations(layer, layout)
             found[diff_id] = Offer(diff_id, full, client.repository, str(source.reference))
         known = {}
-        for offer, outcome in self._judge(found.values()):
-            if isinstance(outcome, RecompressError):
-                raise outcome
-            known[offer.diff_id] = _Known(offer, outcome)
+        for offer, verdict in self._judge.outcomes(found.values()):
+            if isinstance(verdict, RecompressError):
+                raise verdict
+            known[offer.diff_id] = Known(offer, verdict)
         return known
 
-    def _recompress(self, own: Mapping[Digest, _Known]) -> _Done:
+    def _recompress(self, own: Mapping[Digest, Known]) -> _Done:
         """Push the twin, prove it, tag it."""
         source, options, destination = self.source, self.options, self.destination
         if source.manifest.is_zstd:
             self._check_tag(may_be_source=False)
         destination.check_push()
         self._ask_for_two_ranges()
-        with self._workspace() as space:
-            known = {**self._reusable(own, space), **own} if options.reuse else dict(own)
-            proven: dict[Digest, _Known] = {}
-            try:
-                made = self._make(space, known, proven)
-            except Vanished as error:
-                # Until the proof ends nothing has a tag, and a registry may collect that at any time.
-                log.warning("the twin is made once more: %s", error)
-                made = self._make(space, known, proven)
+        known = {**self._reusable(own), **own} if options.reuse else dict(own)
+        made = self._put_together(known)
+        if made is None:
+            with self._workspace() as space:
+                known = self._offered(space, known, own)
+                proven: dict[Digest, Known] = {}
+                try:
+                    made = self._make(space, known, proven)
+                except Vanished as error:
+                    # Until the proof ends nothing has a tag, and a registry may collect that at any time.
+                    log.warning("the twin is made once more: %s", error)
+                    made = self._make(space, known, proven)
         if options.reuse:
             self._move_cache_tag(made.twin)
-        layers = self._layers(made.twin, twin.why_full(made.verdicts), known, made.seconds)
-        self._warn(layers, made.verdicts, known)
-        oci_twin = twin.push_oci(destination, source.manifest) if options.oci_twin else None
-        return _Done(Results(destination.repository, made.tag, made.twin.digest, oci_twin), layers)
+        layers = outcome.layers(source, made.twin, twin.why_full(made.verdicts), known, made.seconds)
+        outcome.warn(source, layers, made.verdicts, known)
+        named = Named(destination.repository, made.tag, made.twin.digest)
+        oci_image = self._oci_image() if options.oci_twin else None
+        return _Done(Results(named, oci_image, self._source_by_digest), layers)
 
-    def _make(self, space: Workspace, known: Mapping[Digest, _Known], proven: dict[Digest, _Known]) -> _Made:
-        """Have skopeo push the layers, prove them, push the twin's manifest, and only then put the tag on it.
+    @property
+    def _judge(self) -> Judge:
+        return Judge(
+            source=self.source,
+            source_client=self.source_client,
+            destination=self.destination,
+            connection=self.connection,
+            provers=self.provers,
+            jobs=self.options.jobs,
+            reporter=self.reporter,
+        )
+
+    def _reusable(self, own: Mapping[Digest, Known]) -> dict[Digest, Known]:
+        """Layers that exist already, proven, but for the source's own."""
+        options = self.options
+        search = Search(
+            source=self.source,
+            source_client=self.source_client,
+            destination=self.destination,
+            connection=self.connection,
+            tag=options.to.tag if options.to else None,
+            reuse_from=options.reuse_from,
+            jobs=options.jobs,
+        )
+        # Who names a base may be able to push to it: nothing is taken from there that is not proven.
+        offers = search.offers(own, in_base=self.provers is not None).values()
+        if offers:
+            what = "proving" if self.provers else "reading the tables of"
+            self.reporter.step(f"{what} {counted(len(offers), 'layer')} already in the registry")
+        return judged(self._judge, offers)
+
+    def _offered(
+        self, space: Workspace, known: Mapping[Digest, Known], own: Mapping[Digest, Known]
+    ) -> dict[Digest, Known]:
+        """Tell skopeo of the layers that are known. Returns those that it may take."""
+        if not known:
+            return {}
+        try:
+            database = blobcache.create(space)
+            offers = {diff_id: layer.offer for diff_id, layer in known.items()}
+            blobcache.fill(database, ((b.digest, offers[d]) for d, b in self.source.layers if d in offers))
+        except UnknownCache as error:
+            log.warning("no layers are reused: %s", error)
+            return dict(own)
+        return dict(known)
+
+    def _put_together(self, known: Mapping[Digest, Known]) -> _Made | None:
+        """The twin, where its layers are in the destination's repository, so that there is nothing to copy.
+
+        None where one is not, or a policy of skopeo's may not accept the source.
+        """
+        repository, source = self.destination.repository, self.source
+        offers = [known[diff_id].offer for diff_id, _ in source.layers if diff_id in known]
+        here = [offer.layer for offer in offers if offer.repository == repository]
+        if len(here) < len(source.manifest.layers) or not accepts_everything(self.options.environment):
+            return None
+        self.destination.expect(*(layer.digest for layer in here))
+        verdicts = [known[diff_id].verdict for diff_id, _ in source.layers]
+        self.reporter.step(f"nothing to copy: {counted(len(here), 'layer')} already in the registry")
+        try:
+            return self._finish(here, verdicts, {})
+        except Vanished as error:
+            # skopeo looks for each, and compresses what is gone.
+            log.warning("the twin is made once more: %s", error)
+            return None
+
+    def _make(self, space: Workspace, known: Mapping[Digest, Known], proven: dict[Digest, Known]) -> _Made:
+        """Have skopeo push the layers, prove them, and finish the twin.
 
         What was `proven` need not be again; what is now is added. Raises Vanished where something that was
         pushed is not there any more.
         """
-        source, options, destination = self.source, self.options, self.destination
-        self.reporter.step(f"recompressing {len(source.manifest.layers)} layers with skopeo")
+        source, destination = self.source, self.destination
+        self.reporter.step(f"recompressing {counted(len(source.manifest.layers), 'layer')} with skopeo")
         copied = self._skopeo(space, self._readable_by_skopeo())
         destination.expect(copied.digest)
         pushed = twin.read_back(destination, copied.digest)
@@ -291,12 +366,19 @@ class _Run:
             check_layers(self.source_client, source)
             raise
         twin.check_diff_ids(destination, pushed, source.config)
-        verdicts = self._verdicts(pushed, known, proven)
-        result = twin.push(destination, source, pushed.layers, verdicts)
+        verdicts = self._judge.verdicts(pushed, known, proven)
+        return self._finish(pushed.layers, verdicts, copied.seconds)
+
+    def _finish(
+        self, layers: Sequence[Descriptor], verdicts: Sequence[Verdict], seconds: Mapping[str, float]
+    ) -> _Made:
+        """Push the manifest of the twin that has these layers, verify it, and only then put the tag on it."""
+        source, options, destination = self.source, self.options, self.destination
+        result = twin.push(destination, source, layers, verdicts)
         self._verify_structure(destination, result)
         tag = (options.to and options.to.tag) or twin.default_tag(source.manifest)
         destination.tag(tag, Served(result.manifest.content, result.manifest.media_type))
-        return _Made(result, tag, verdicts, copied.seconds)
+        return _Made(result, tag, verdicts, seconds)
 
     def _ask_for_two_ranges(self) -> None:
         """Raise Unsupported where the registry breaks partial pulls, before any work is done.
@@ -335,101 +417,6 @@ class _Run:
         require = self.options.require_partial_pulls
         verify.structure(client, self.source, result, self.options.jobs, require_partial_pulls=require)
 
-    def _reusable(self, own: Mapping[Digest, _Known], space: Workspace) -> dict[Digest, _Known]:
-        """Find layers that exist already, judge them, and tell skopeo of them and of the source's own."""
-        with ExitStack() as stack:
-            found = reuse.find(self.source, self._places(stack), own)
-        if not found and not own:
-            return {}
-        known: dict[Digest, _Known] = {}
-        try:
-            database = blobcache.create(space)
-            if found:
-                what = "proving" if self.provers else "reading the tables of"
-                self.reporter.step(f"{what} {len(found)} layers that exist already")
-            for offer, outcome in self._judge(found.values()):
-                if isinstance(outcome, RecompressError):
-                    log.warning("not reused from %s: %s", offer.origin, outcome)
-                elif outcome.layout:
-                    full = with_annotations(offer.layer, outcome.layout)
-                    known[offer.diff_id] = _Known(replace(offer, layer=full), outcome)
-            offers = {diff_id: layer.offer for diff_id, layer in {**known, **own}.items()}
-            blobcache.fill(database, ((b.digest, offers[d]) for d, b in self.source.layers if d in offers))
-        except UnknownCache as error:
-            log.warning("no layers are reused: %s", error)
-            return {}
-        return known
-
-    def _places(self, stack: ExitStack) -> list[Place]:
-        repository, source = self.destination.repository, self.source
-        # Without reuse, a run puts no other tag on its twin than the one that it is told to.
-        to = self.options.to.tag if self.options.to else None
-        tags = dict.fromkeys((twin.default_tag(source.manifest), to, reuse.cache_tag(source.platform)))
-        places = [Place(self.destination, Reference(repository, tag), False) for tag in tags if tag]
-        for reference in self.options.reuse_from:
-            if reference.repository.registry != repository.registry:
-                log.warning("no layers are reused from %s: it is in another registry", reference)
-                continue
-            client = stack.enter_context(self.connection.client(reference.repository))
-            places.append(Place(client, reference, True))
-        return places
-
-    def _judge(
-        self, offers: Iterable[Offer], *, is_new: bool = False
-    ) -> Iterator[tuple[Offer, Verdict | RecompressError]]:
-        """Prove layers, or without provers read their tables: how clients have to pull each, or an error.
-
-        Those that are new were pushed by this run.
-        """
-        if self.provers is None:
-            for offer in offers:
-                with self.connection.client(offer.repository) as client:
-                    if is_new:
-                        client.expect(offer.layer.digest)
-                    try:
-                        yield offer, retrying(self.connection.attempts, partial(judge, client, offer.layer))
-                    except VerificationFailed as error:
-                        yield offer, error
-            return
-        bounds = {diff_id: limits.most_uncompressed(layer) for diff_id, layer in self.source.layers}
-        claims = {
-            Claim(o.repository, o.layer, o.diff_id, bounds[o.diff_id], is_new=is_new): o for o in offers
-        }
-        for claim, outcome in self.provers.prove(claims, self.reporter).items():
-            yield claims[claim], outcome
-
-    def _verdicts(
-        self, pushed: Manifest, known: Mapping[Digest, _Known], proven: dict[Digest, _Known]
-    ) -> list[Verdict]:
-        """Prove what skopeo pushed, but for what was proven before: how clients have to pull each layer.
-
-        What is proven now is added, also where this ends for a layer that cannot be read.
-        """
-        repository, source = self.destination.repository, self.source
-        before = {**proven, **known}
-        fresh = [
-            Offer(diff_id, after, repository, str(source.reference))
-            for (diff_id, _), after in zip(source.layers, pushed.layers, strict=True)
-            if not _is_known(before.get(diff_id), after)
-        ]
-        unreadable: RecompressError | None = None
-        if fresh:
-            what = "verifying the content of" if self.provers else "reading the tables of"
-            self.reporter.step(f"{what} {len(fresh)} layers")
-        for offer, outcome in self._judge(fresh, is_new=True):
-            if isinstance(outcome, VerificationFailed):
-                # skopeo cannot make the same stream of every layer: then there is no twin, and nobody lies.
-                check_layers(self.source_client, source, offer.diff_id)
-                raise outcome
-            if isinstance(outcome, RecompressError):
-                unreadable = unreadable or outcome
-            else:
-                proven[offer.diff_id] = _Known(offer, outcome)
-        if unreadable:
-            raise unreadable
-        verdicts = {layer.offer.layer.digest: layer.verdict for layer in (*proven.values(), *known.values())}
-        return [verdicts[layer.digest] for layer in pushed.layers]
-
     def _move_cache_tag(self, result: Image) -> None:
         tag = reuse.cache_tag(self.source.platform)
         if tag is None:
@@ -439,60 +426,3 @@ class _Run:
         except RecompressError as error:
             # The twin is there and proven; that the next run finds fewer layers fails nothing.
             log.warning("the tag %s for later runs could not be moved: %s", tag, error)
-
-    def _layers(
-        self,
-        result: Image,
-        reasons: Sequence[str | None],
-        known: Mapping[Digest, _Known],
-        seconds: Mapping[str, float],
-    ) -> tuple[LayerReport, ...]:
-        layers = []
-        for (diff_id, before), (_, after), reason in zip(
-            self.source.layers, result.layers, reasons, strict=True
-        ):
-            if before.digest == after.digest:
-                action, origin = Action.KEPT, None
-            elif (exists := known.get(diff_id)) and exists.offer.layer.digest == after.digest:
-                action, origin = Action.REUSED, exists.offer.origin
-            else:
-                action, origin = Action.COMPRESSED, None
-            took = seconds.get(before.digest.short)
-            layers.append(LayerReport(diff_id, before, after, action, origin, took, reason))
-        return tuple(layers)
-
-    def _warn(
-        self, layers: Sequence[LayerReport], verdicts: Sequence[Verdict], known: Mapping[Digest, _Known]
-    ) -> None:
-        for layer, verdict in zip(layers, verdicts, strict=True):
-            if layer.why_full:
-                log.warning("clients pull layer %s in full: %s", layer.twin.digest, layer.why_full)
-            elif verdict.layout and verdict.layout.toc.uncompressed > LARGE_TOC_BYTES:
-                log.warning(
-                    "layer %s has a table of contents of %d bytes: podman from before 2025 fails to pull it",
-                    layer.twin.digest,
-                    verdict.layout.toc.uncompressed,
-                )
-        if layers and all(layer.why_full for layer in layers):
-            log.warning("no layer of the twin can be pulled partially: it saves clients nothing")
-        compressed = {layer.diff_id for layer in layers if layer.action is Action.COMPRESSED}
-        if ignored := compressed & known.keys():
-            taken = len(known) - len(ignored)
-            log.warning("skopeo took %d of %d layers that it could have reused", taken, len(known))
-        source = self.source
-        fields = ", ".join(source.config.docker_only_fields)
-        if fields and source.manifest.media_type == MediaType.DOCKER_MANIFEST:
-            log.warning(
-                "the config has %s: the twin keeps that and Docker uses it, "
-                "but podman ignores Healthcheck in any OCI manifest",
-                fields,
-            )
-
-
-def _is_known(known: _Known | None, layer: Descriptor) -> bool:
-    if known is None:
-        return False
-    exists = known.offer.layer
-    return (exists.digest, exists.size) == (layer.digest, layer.size) and (
-        not layer.chunked or exists.chunked == layer.chunked
-    )

@@ -70,28 +70,29 @@ def attach(
     Where that is the source, its SBOM is its own, and is copied where the source was. The OCI twin gets one,
     too. Returns None, with a warning, where the source's cannot be used after all; REQUIRE raises why.
     """
+    image, oci_image = named.image.digest, named.oci_image and named.oci_image.digest
     try:
         step = _Step(found, source_client.whole_blob(found.attached.blob), source, datetime.now(UTC))
-        derived = step.derived(Reference(client.repository, None, named.digest))
+        derived = step.derived(Reference(client.repository, None, image))
     except _UNUSABLE as error:
         if policy is Policy.REQUIRE:
             raise
         log.warning("no SBOM is derived: %s", error)
         return None
     for warning in derived.warnings:
-        log.warning("the SBOM of %s@%s: %s", client.repository, named.digest, warning)
-    pushed = step.push(client, named.digest, derived)
+        log.warning("the SBOM of %s@%s: %s", client.repository, image, warning)
+    pushed = step.push(client, image, derived)
     oci_blob = None
-    if named.oci_twin and named.oci_twin not in (named.digest, source.digest):
-        oci_twin = Reference(client.repository, None, named.oci_twin)
-        oci_blob = step.push(client, named.oci_twin, step.derived(oci_twin)).blob
+    if oci_image and oci_image not in (image, source.digest):
+        derived_of_oci = step.derived(Reference(client.repository, digest=oci_image))
+        oci_blob = step.push(client, oci_image, derived_of_oci).blob
     return SbomReport(
         found=found.at,
         source_blob=found.blob,
         format=str(derived.format),
         packages=derived.packages,
         is_pinned=found.is_pinned,
-        action=step.action(named.digest, pushed),
+        action=step.action(image, pushed),
         attached=pushed.at,
         blob=pushed.blob,
         oci_blob=oci_blob,

@@ -105,29 +105,36 @@ class SkopeoFailed(Unavailable):
         self.words = words
 
 
-def probe(executable: str = "skopeo") -> None:
-    """Raise SkopeoUnusable unless skopeo is there and can be made to recompress.
+@contextmanager
+def probing(executable: str = "skopeo") -> Iterator[Callable[[], None]]:
+    """Ask skopeo whether it can be made to recompress; what this yields waits for the answer.
 
     The flag came with skopeo 1.21.0. Without it skopeo takes the gzip blobs it finds at the
-    destination and says nothing.
+    destination and says nothing. Both raise SkopeoUnusable where skopeo is not there, or has no such flag.
     """
     try:
-        answer = subprocess.run(
-            [executable, "copy", "--help"],
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_SECONDS,
-            check=False,
+        process = subprocess.Popen(
+            [executable, "copy", "--help"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
     except OSError as error:
         raise _unusable(error) from None
-    except subprocess.TimeoutExpired:
-        raise SkopeoUnusable(f"skopeo gave no answer within {_PROBE_SECONDS} s") from None
-    if _FORCE not in answer.stdout:
-        raise SkopeoUnusable(
-            f"this skopeo has no {_FORCE}, so it would keep the gzip layers and still exit with 0: "
-            "install skopeo 1.21 or newer"
-        )
+
+    def check() -> None:
+        try:
+            answer, _ = process.communicate(timeout=_PROBE_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise SkopeoUnusable(f"skopeo gave no answer within {_PROBE_SECONDS} s") from None
+        if _FORCE not in answer:
+            raise SkopeoUnusable(
+                f"this skopeo has no {_FORCE}, so it would keep the gzip layers and still exit with 0: "
+                "install skopeo 1.21 or newer"
+            )
+
+    with process:
+        try:
+            yield check
+        finally:
+            process.kill()
 
 
 def check_repository(repository: Repository) -> None:

@@ -59,8 +59,12 @@ def with_annotations(layer: Descriptor, layout: Layout) -> Descriptor:
 def judge(client: RepositoryClient, layer: Descriptor) -> Verdict:
     """How clients have to pull a layer, by its tables, which are believed.
 
-    Raises VerificationFailed where the table of contents is not the one that the annotations name.
+    Raises VerificationFailed where the table of contents is not the one that the annotations name, or the
+    layer has another size than it is said to have.
     """
+    size = client.stat_blob(layer.digest)
+    if size not in (None, layer.size):
+        raise VerificationFailed(f"layer {layer.digest} has {size} bytes, and not {layer.size}")
     layout = layout_of(client, layer)
     if layout is None:
         return Verdict("it is plain zstd", changes_root=False, layout=None)

@@ -1,7 +1,7 @@
 """Proof that a twin is the same image for every client: of its structure here, of its content in `proving`.
 
-Usable as a library: it needs a client for the repository that holds the twin, the source image and the twin,
-and raises VerificationFailed where anything is not as it must be.
+It needs a client for the repository that holds the twin, the source image and the twin, and raises
+VerificationFailed where anything is not as it must be.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from recompress.manifest import (
     Manifest,
     MediaType,
 )
+from recompress.printable import counted
 from recompress.progress import Reporter
 from recompress.proving import Claim, Provers
 from recompress.reference import Digest
 from recompress.registry import ByteRange, Connection, RepositoryClient, TwoRangesAnswer
-from recompress.report import LayerVerdict, VerifyReport
 from recompress.threads import mapped
+from recompress.verify_report import LayerVerdict, VerifyReport
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def compare(
         for diff_id, layer in result.layers
         if layer.media_type == MediaType.OCI_LAYER_ZSTD
     ]
-    reporter.step(f"verifying the content of {len(claims)} layers")
+    reporter.step(f"verifying the content of {counted(len(claims), 'layer')}")
     outcomes = provers.prove(claims, reporter)
     verdicts = tuple(_verdict(claim, outcomes[claim]) for claim in claims)
     proofs = [verdict.outcome for verdict in verdicts if isinstance(verdict.outcome, LayerProof)]
@@ -141,8 +142,8 @@ def shape(source: Manifest, result: Manifest, config: Config) -> None:
         )
     if not len(source.layers) == len(result.layers) == len(config.diff_ids):
         raise VerificationFailed(
-            f"the twin {result.digest} has {len(result.layers)} layers, its source has {len(source.layers)} "
-            f"and its config lists {len(config.diff_ids)}"
+            f"the twin {result.digest} has {counted(len(result.layers), 'layer')}, "
+            f"its source has {len(source.layers)} and its config lists {len(config.diff_ids)}"
         )
     for number, layer in enumerate(result.layers, start=1):
         what = f"layer {number} of the twin, {layer.digest},"

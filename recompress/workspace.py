@@ -6,6 +6,7 @@ in memory alone.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import urllib.request
@@ -20,6 +21,7 @@ from recompress.registry import Connection, auth_file, credentials_for
 
 _USER_POLICY = ".config/containers/policy.json"
 _SYSTEM_POLICY = Path("/etc/containers/policy.json")
+_ANYTHING = [{"type": "insecureAcceptAnything"}]
 _REGISTRIES_CONF = ".config/containers/registries.conf"
 _LOOKASIDE = ".config/containers/registries.d"
 
@@ -65,6 +67,22 @@ def workspace(
         )
 
 
+def accepts_everything(environment: Mapping[str, str]) -> bool:
+    """Whether skopeo would copy any image from a registry, by its policy (containers-policy.json(5)).
+
+    False for a policy that cannot be read: skopeo says what is wrong with it.
+    """
+    place = _found_policy(environment)
+    if place is None:
+        return True
+    try:
+        document = json.loads(place.read_bytes())
+        of_registries = document.get("transports", {}).get("docker", {}).values()
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
+    return all(requirements == _ANYTHING for requirements in (document.get("default"), *of_registries))
+
+
 @contextmanager
 def _directory() -> Iterator[Path]:
     try:
@@ -80,12 +98,16 @@ def _policy(environment: Mapping[str, str], directory: Path) -> Path:
 
     Without one skopeo copies nothing. The image is named by its digest, so there is no doubt which one it is.
     """
-    for place in (_home(environment) / _USER_POLICY, _SYSTEM_POLICY):
-        if place.exists():
-            return place
+    if place := _found_policy(environment):
+        return place
     own = directory / "policy.json"
-    own.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    own.write_text(json.dumps({"default": _ANYTHING}))
     return own
+
+
+def _found_policy(environment: Mapping[str, str]) -> Path | None:
+    places = (_home(environment) / _USER_POLICY, _SYSTEM_POLICY)
+    return next((place for place in places if place.exists()), None)
 
 
 def _make_home(environment: Mapping[str, str], directory: Path) -> None:

@@ -52,9 +52,9 @@ class FakeRegistry:
         self.blobs |= image.blobs()
         return self.add_manifest(image.manifest)
 
-    def add_gzip_and_chunked(self, *names: str) -> tuple[Reference, Reference]:
+    def add_gzip_and_chunked(self, *names: str, architecture: str = "amd64") -> tuple[Reference, Reference]:
         """Serve an image of these layers of tests/data: as gzip, without the blobs, and as zstd:chunked."""
-        config = images.config([DESCRIBED[name]["diffId"] for name in names])
+        config = images.config([DESCRIBED[name]["diffId"] for name in names], architecture)
         gzipped = [images.descriptor(MediaType.OCI_LAYER_GZIP, name.encode()) for name in names]
         chunked = [
             {key: DESCRIBED[name][key] for key in ("mediaType", "digest", "size", "annotations")}

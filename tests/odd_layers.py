@@ -135,7 +135,7 @@ REWRITTEN: Mapping[str, OddLayer] = {
     "the padding has one byte": _of(file(end=b"")[:-323], f"file: {_PADDING}"),
     "there is no padding at all": _of(file(end=b"")[:-324]),
     "the content lacks a byte": _of(
-        file(end=b"")[:-325], "file: the tar stream ends 1 bytes before its content does"
+        file(end=b"")[:-325], "file: the tar stream ends 1 byte before its content does"
     ),
     # Were they zeros, skopeo would never end: its holesFinder takes the end for a zero, again and again.
     "the content lacks most": _of(

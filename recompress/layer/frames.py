@@ -14,6 +14,7 @@ from typing import BinaryIO
 from recompress.errors import VerificationFailed
 from recompress.layer.compat import zstd
 from recompress.layer.sequences import LARGEST_HEADER, SMALLEST_FRAME, Walk, frame_header
+from recompress.printable import counted
 from recompress.reference import Digest
 
 PIECE = 1024 * 1024
@@ -76,12 +77,14 @@ class Blob:
         self._buffer = memoryview(b"".join(parts))
         self._start = 0
         if available < want:
-            raise VerificationFailed(f"the blob ends after {self._received} of {self._size} bytes")
+            raise VerificationFailed(f"the blob ends after {self._received} of {counted(self._size, 'byte')}")
 
     def _count(self, chunk: bytes) -> None:
         self._received += len(chunk)
         if self._received > self._size:
-            raise VerificationFailed(f"the blob is larger than the {self._size} bytes its descriptor says")
+            raise VerificationFailed(
+                f"the blob is larger than the {counted(self._size, 'byte')} its descriptor says"
+            )
 
 
 class Frames:
@@ -208,7 +211,9 @@ class Frames:
         self._decompressor = None
         content = self.decompressed - self._frame_start
         if self._frame_content not in (None, content):
-            raise zstd.ZstdError(f"it has {content} bytes, but its header says {self._frame_content}")
+            raise zstd.ZstdError(
+                f"it has {counted(content, 'byte')}, but its header says {self._frame_content}"
+            )
         self._empty_in_a_row = 0 if content else self._empty_in_a_row + 1
         if self._empty_in_a_row > _MOST_EMPTY_IN_A_ROW:
             raise VerificationFailed(
@@ -245,7 +250,9 @@ def decompressed(compressed: BinaryIO, length: int, what: str) -> Iterator[bytes
             piece = decompressor.decompress(data, _READ_AHEAD)
             left -= len(piece)
             if left < 0:
-                raise VerificationFailed(f"{what} is larger than the {length} bytes its annotation says")
+                raise VerificationFailed(
+                    f"{what} is larger than the {counted(length, 'byte')} its annotation says"
+                )
             if walk is not None:
                 walk.feed(data)
             if piece:
@@ -253,9 +260,13 @@ def decompressed(compressed: BinaryIO, length: int, what: str) -> Iterator[bytes
     except zstd.ZstdError as error:
         raise VerificationFailed(f"{what} cannot be decompressed: {error}") from None
     if left:
-        raise VerificationFailed(f"{what} is {length - left} bytes, but its annotation says {length}")
+        raise VerificationFailed(
+            f"{what} is {counted(length - left, 'byte')}, but its annotation says {length}"
+        )
     if content not in (None, length):
-        raise VerificationFailed(f"{what} is {length} bytes, but the header of its frame says {content}")
+        raise VerificationFailed(
+            f"{what} is {counted(length, 'byte')}, but the header of its frame says {content}"
+        )
     if decompressor.unused_data or compressed.read(1):
         raise VerificationFailed(f"{what} is followed by something that does not belong to it")
 

@@ -25,6 +25,7 @@ from typing import BinaryIO
 from recompress.errors import VerificationFailed, about
 from recompress.layer.frames import PIECE
 from recompress.manifest import ESTARGZ_TOC, TARSPLIT_POSITION, TOC_CHECKSUM, TOC_POSITION, Descriptor
+from recompress.printable import counted
 from recompress.reference import Digest
 
 MAX_TOC_BYTES = 150 * 1024 * 1024
@@ -70,7 +71,7 @@ class Section:
             size += len(data)
         if size != self.length:
             raise VerificationFailed(
-                f"{size} bytes were fetched at offset {self.offset} where there must be {self.length}"
+                f"{counted(size, 'byte')} came from offset {self.offset}, and {self.length} were asked for"
             )
         return Digest(sha256.hexdigest())
 
@@ -182,7 +183,7 @@ def _check(toc: Section, tar_split: Section, size: int) -> None:
         if section.offset < _FRAME_HEADER.size or section.end > size:
             raise VerificationFailed(
                 f"annotation {annotation}: bytes {section.offset} to {section.end} are not inside "
-                f"the blob of {size} bytes"
+                f"the blob of {counted(size, 'byte')}"
             )
         if not section.length:
             raise VerificationFailed(f"annotation {annotation}: there is nothing at that position")
@@ -190,7 +191,7 @@ def _check(toc: Section, tar_split: Section, size: int) -> None:
     if toc.end + _FRAME_HEADER.size != tar_split.offset or end != size:
         raise VerificationFailed(
             f"the annotations {TOC_POSITION} and {TARSPLIT_POSITION} do not describe the end of a blob "
-            f"of {size} bytes"
+            f"of {counted(size, 'byte')}"
         )
 
 

@@ -24,7 +24,7 @@ from recompress.layer.tarsplit import TarSplit
 from recompress.layer.tarstream import TarHeader, TarStream
 from recompress.layer.toc import ZEROS, Toc, TocEntry
 from recompress.manifest import Descriptor
-from recompress.printable import printable
+from recompress.printable import counted, printable
 from recompress.reference import Digest
 
 MAX_UNCOMPRESSED = 2**40
@@ -218,7 +218,9 @@ class _Proof:
                 break
             chunk, following = following, self._toc.next_chunk()
         if position != entry.size:
-            raise VerificationFailed(f"its chunks are {position} bytes together, but it has {entry.size}")
+            raise VerificationFailed(
+                f"its chunks are {counted(position, 'byte')} together, but it has {entry.size}"
+            )
         _expect_digest("its content", entry.digest, "sha256:" + whole.hexdigest())
         return checksum
 
@@ -261,7 +263,7 @@ def _read_tables(blob: Blob, layout: Layout) -> list[tuple[str, Digest]]:
 
 
 def _fail_short(missing: int) -> NoReturn:
-    raise VerificationFailed(f"the tar stream ends {missing} bytes before its content does")
+    raise VerificationFailed(f"the tar stream ends {counted(missing, 'byte')} before its content does")
 
 
 def _expect_bytes(blob: Blob, what: str, expected: bytes) -> None:
@@ -280,7 +282,8 @@ def _check_chunk(chunk: TocEntry, entry: TocEntry, position: int, size: int) -> 
         raise VerificationFailed(f"its chunk at byte {position} is at {chunk.chunk_offset} in the table")
     if not 0 < size <= entry.size - position or chunk.chunk_size not in (0, size):
         raise VerificationFailed(
-            f"its chunk at byte {position} has {chunk.chunk_size} bytes in the table, of {entry.size}"
+            f"its chunk at byte {position} has {counted(chunk.chunk_size, 'byte')} in the table, "
+            f"of {entry.size}"
         )
     if chunk.chunk_type not in ("", ZEROS):
         raise VerificationFailed(

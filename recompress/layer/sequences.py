@@ -16,6 +16,7 @@ from collections.abc import Generator, Sequence
 from itertools import accumulate
 
 from recompress.layer.compat import zstd
+from recompress.printable import counted
 
 LARGEST_HEADER = 18
 """The most bytes that the header of a frame has, with the magic number."""
@@ -60,7 +61,7 @@ def frame_header(data: bytes) -> tuple[int, int, int | None]:
     else:
         window = (8 + (data[5] & 7)) << (7 + (data[5] >> 3))
     if window > _LARGEST_WINDOW:
-        raise zstd.ZstdError(f"its window of {window} bytes is too large")
+        raise zstd.ZstdError(f"its window of {counted(window, 'byte')} is too large")
     return length, window, content
 
 
@@ -192,7 +193,9 @@ class Walk:
             copied += copy + (read & _MASKS[copy_extra])
             distance += read >> copy_extra
             if distance > window:
-                raise zstd.ZstdError(f"it goes {distance} bytes back, but its window has {window} bytes")
+                raise zstd.ZstdError(
+                    f"it goes {counted(distance, 'byte')} back, but its window has {counted(window, 'byte')}"
+                )
         if position + state_bits != 8 * len(_PADDING):
             raise zstd.ZstdError("a block of it is malformed")
         return copied

@@ -20,7 +20,7 @@ from recompress.layer.paths import Paths
 from recompress.layer.proof import MAX_UNCOMPRESSED
 from recompress.layer.tarstream import BLOCK, TarHeader, TarStream
 from recompress.manifest import Descriptor
-from recompress.printable import printable
+from recompress.printable import counted, printable
 from recompress.reference import Digest
 
 _STEP = 64 * 1024
@@ -98,7 +98,7 @@ def _problem(header: TarHeader, stream: _Stream, paths: Paths) -> str | None:
                 f"its {what} is not within the years 0 to 9999, the only ones a zstd:chunked layer can hold"
             )
     if header.type == "reg" and (missing := stream.skip(header.size)):
-        return f"the tar stream ends {missing} bytes before its content does"
+        return f"the tar stream ends {counted(missing, 'byte')} before its content does"
     return None
 
 
@@ -135,8 +135,8 @@ class _Blob:
         found = Digest(self._sha256.hexdigest())
         if (self._size, found) != (self._layer.size, self._layer.digest):
             raise VerificationFailed(
-                f"layer {self._layer.digest}: its descriptor says {self._layer.size} bytes, "
-                f"but what was read of it are {self._size} bytes with the digest {found}"
+                f"layer {self._layer.digest}: its descriptor says {counted(self._layer.size, 'byte')}, "
+                f"but what was read of it is {counted(self._size, 'byte')} with the digest {found}"
             )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,27 +24,24 @@ from recompress.errors import (
     Refused,
     Unavailable,
     Unsupported,
-    Vanished,
     VerificationFailed,
 )
 from recompress.manifest import MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Descriptor, MediaType
+from recompress.printable import counted
 from recompress.reference import Digest, Repository
-from recompress.registry.auth import RegistryAuth
-from recompress.registry.credentials import Credentials, credentials_for
+from recompress.registry import bodies
+from recompress.registry.credentials import credentials_for
 from recompress.registry.ranges import ByteRange, TwoRanges, TwoRangesAnswer, read_answer
 from recompress.registry.referrers import ReferrersPage
 from recompress.registry.referrers import read_page as read_referrers
+from recompress.registry.requests import Requests
 from recompress.registry.served import Served
 from recompress.registry.tags import MAX_PAGE_BYTES, TagsPage, all_pages, read_page
 from recompress.registry.transport import (
     Tls,
     answer_error,
-    http_client,
     is_temporary,
-    redacted,
     retrying,
-    streamed,
-    transport_error,
 )
 
 log = logging.getLogger(__name__)
@@ -60,10 +56,6 @@ _ACCEPT = ", ".join(
         MediaType.DOCKER_SCHEMA1,
     )
 )
-_CHUNK_BYTES = 256 * 1024
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
-_SIZE = re.compile(r"[0-9]{1,18}")
-_HOSTS = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -76,13 +68,13 @@ class Connection:
     tls: Tls
     attempts: int
 
-    def client(self, repository: Repository) -> RepositoryClient:
-        """A client for one repository, with the credentials for it.
+    def client(self, repository: Repository, credentials_of: Repository | None = None) -> RepositoryClient:
+        """A client for one repository, with the credentials for it, or with those of another one.
 
         Raises UsageError for an auth file, a CA file or a proxy that cannot be used, Refused where a
         credential helper fails.
         """
-        found = credentials_for(repository, self.auth_files)
+        found = credentials_for(credentials_of or repository, self.auth_files)
         return RepositoryClient(repository, found, self.tls, self.attempts)
 
 
@@ -102,37 +94,13 @@ def _retried(
     return operation
 
 
-class RepositoryClient:
+class RepositoryClient(Requests):
     """Reads from and writes to one repository, with the credentials for it.
 
     Every method raises Refused, NotFound or Unavailable as the registry answers; reading also
     raises VerificationFailed where the bytes are not what their digest says. Only the
     streams raise an Unavailable that is `temporary`: everything else was tried `attempts` times.
     """
-
-    def __init__(self, repository: Repository, found: Credentials, tls: Tls, attempts: int) -> None:
-        self.repository = repository
-        self._attempts = attempts
-        self._verify_tls = tls.verify
-        self._host = _HOSTS.get(repository.registry, repository.registry)
-        self._client = http_client(
-            self._host, tls, RegistryAuth(found, self._host, ("https",) if tls.verify else ("https", "http"))
-        )
-        self._base: str | None = None
-        self._expected: set[Digest] = set()
-
-    def __enter__(self) -> RepositoryClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
-
-    def expect(self, *digests: Digest) -> None:
-        """Say that the repository has these, for they were pushed or read before: a 404 is tried again.
-
-        If it lasts it is Vanished. What is pushed by this client is expected anyway.
-        """
-        self._expected.update(digests)
 
     # Manifests
 
@@ -194,7 +162,7 @@ class RepositoryClient:
     def _tags_page(self, query: bytes) -> TagsPage:
         url = httpx.URL(self._url("tags/list")).copy_with(query=query or None)
         with self._send("GET", url) as response:
-            content = _body(response, MAX_PAGE_BYTES)
+            content = bodies.whole(response, MAX_PAGE_BYTES)
         return read_page(content, url, response.links)
 
     @_retried
@@ -227,7 +195,7 @@ class RepositoryClient:
                 raise self._error("GET", response)
             if status >= 400:
                 return None
-            content = _body(response, MAX_MANIFEST_BYTES)
+            content = bodies.whole(response, MAX_MANIFEST_BYTES)
             return read_referrers(content, response.headers.get("Content-Type", ""), url, response.links)
 
     # Blobs
@@ -254,7 +222,7 @@ class RepositoryClient:
     def blob(self, digest: Digest) -> Iterator[Iterator[bytes]]:
         """Stream a blob's bytes as they are stored. Not hashed here, and not tried again."""
         with self._send("GET", f"blobs/{digest}") as response:
-            yield _stream(response)
+            yield bodies.stream(response)
 
     @_retried
     def blob_range_sha256(self, digest: Digest, offset: int, length: int) -> tuple[Digest, bool]:
@@ -276,8 +244,8 @@ class RepositoryClient:
         with self._send("GET", f"blobs/{digest}", headers=headers) as response:
             is_partial = response.status_code == httpx.codes.PARTIAL_CONTENT
             if is_partial:
-                _check_content_range(response, offset, length)
-            yield _cut(_stream(response), 0 if is_partial else offset, length), is_partial
+                bodies.check_range(response, offset, length)
+            yield bodies.cut(bodies.stream(response), 0 if is_partial else offset, length), is_partial
 
     @_retried
     def two_ranges(self, digest: Digest, first: ByteRange, second: ByteRange) -> TwoRangesAnswer:
@@ -302,9 +270,9 @@ class RepositoryClient:
         return answer
 
     @_retried
-    def stat_blob(self, digest: Digest) -> None:
-        """Raise NotFound unless the repository has this blob."""
-        self._stat_blob(digest)
+    def stat_blob(self, digest: Digest) -> int | None:
+        """The size of a blob, if the registry says it. Raises NotFound unless the repository has it."""
+        return self._stat_blob(digest)
 
     @_retried
     def put_blob(self, content: bytes) -> None:
@@ -357,19 +325,19 @@ class RepositoryClient:
             return self._served(response, selector)
 
     def _served(self, response: httpx.Response, selector: str | Digest) -> Served:
-        content = _body(response, MAX_MANIFEST_BYTES)
+        content = bodies.whole(response, MAX_MANIFEST_BYTES)
         if isinstance(selector, Digest):
-            _compare(content, selector, f"the manifest {self.repository}@{selector}")
+            bodies.compare(content, selector, f"the manifest {self.repository}@{selector}")
         return Served(content, response.headers.get("Content-Type", ""))
 
     def _whole(self, descriptor: Descriptor, kind: str) -> bytes:
         with self._send("GET", f"blobs/{descriptor.digest}") as response:
-            content = _body(response, descriptor.size)
+            content = bodies.whole(response, descriptor.size)
         what = f"{kind} {self.repository}@{descriptor.digest}"
-        _compare(content, descriptor.digest, what)
+        bodies.compare(content, descriptor.digest, what)
         if len(content) != descriptor.size:
             raise VerificationFailed(
-                f"{what} has {len(content)} bytes, and its descriptor says {descriptor.size}"
+                f"{what} has {counted(len(content), 'byte')}, and its descriptor says {descriptor.size}"
             )
         return content
 
@@ -392,23 +360,23 @@ class RepositoryClient:
         """Raise unless the blob is served, with a byte at the offset `last`."""
         # A HEAD is not enough: the registry may have signed a URL in its storage for GET alone.
         with self._send("GET", f"blobs/{digest}") as response:
-            next(_stream(response), None)
-            size = response.headers.get("Content-Length", "")
-            if _SIZE.fullmatch(size) and int(size) <= last:
+            next(bodies.stream(response), None)
+            size = bodies.size(response)
+            if size is not None and size <= last:
                 raise VerificationFailed(f"the blob {digest} is shorter than its descriptor says")
 
-    def _stat_blob(self, digest: Digest) -> None:
+    def _stat_blob(self, digest: Digest) -> int | None:
         with self._exchange("HEAD", f"blobs/{digest}") as response:
             status = response.status_code
             if status < 400:
-                return
+                return bodies.size(response)
             is_redirected = any(earlier.has_redirect_location for earlier in response.history)
             if (status == 404 or is_temporary(status)) and not is_redirected:
                 raise self._error("HEAD", response)
         # HEAD is only a cheap question. A storage may have a URL that is signed for GET alone, and what an
         # error means, as a rate limit, can stand in its body.
-        with self._send("GET", f"blobs/{digest}"):
-            pass
+        with self._send("GET", f"blobs/{digest}") as response:
+            return bodies.size(response)
 
     def _begin_upload(self) -> httpx.URL:
         """Where the registry wants the bytes of a new upload."""
@@ -424,108 +392,3 @@ class RepositoryClient:
         except NotFound as error:
             # The registry forgot the upload; a new one is as good.
             raise Unavailable(str(error), temporary=True) from None
-
-    @contextmanager
-    def _send(
-        self,
-        method: str,
-        path: str | httpx.URL,
-        content: bytes | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Iterator[httpx.Response]:
-        with self._exchange(method, path, content, headers) as response:
-            if response.status_code >= 400:
-                raise self._error(method, response)
-            yield response
-
-    @contextmanager
-    def _exchange(
-        self,
-        method: str,
-        path: str | httpx.URL,
-        content: bytes | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Iterator[httpx.Response]:
-        """As `_send`, but an answer with an error status is an answer."""
-        url = path if isinstance(path, httpx.URL) else self._url(path)
-        try:
-            with streamed(self._client, method, url, content, headers) as response:
-                log.debug("%s %s: %d", method, redacted(response.url), response.status_code)
-                yield response
-        except httpx.InvalidURL as error:
-            raise Unavailable(f"the registry {self._host} sent an invalid address: {error}") from None
-        except httpx.LocalProtocolError as error:
-            # Not even --debug shows what caused it.
-            raise transport_error(error) from None
-        except httpx.HTTPError as error:
-            raise transport_error(error) from error
-
-    def _error(self, method: str, response: httpx.Response) -> RecompressError:
-        error = answer_error(method, response, self.repository)
-        # What a redirect leads to can have another name. Challenges are in the history, too.
-        asked = (response.history[0] if response.history else response).url.path
-        if type(error) is NotFound and any(asked.endswith(f"/{digest}") for digest in self._expected):
-            return Vanished(
-                f"{error}, though it was there before: registries collect what has no tag", temporary=True
-            )
-        return error
-
-    def _url(self, path: str) -> str:
-        return f"{self._base_url()}/v2/{self.repository.path}/{path}"
-
-    def _base_url(self) -> str:
-        if self._base is None:
-            self._base = f"https://{self._host}"
-            if not self._verify_tls and not self._answers_https():
-                self._base = f"http://{self._host}"
-        return self._base
-
-    def _answers_https(self) -> bool:
-        # containers/image does the same: without verification, HTTPS first, then plain HTTP.
-        try:
-            # The body is not read: it could have no end.
-            with self._client.stream("GET", f"https://{self._host}/v2/", auth=None):
-                return True
-        except httpx.HTTPError:
-            return False
-
-
-def _stream(response: httpx.Response) -> Iterator[bytes]:
-    return response.iter_raw(_CHUNK_BYTES)
-
-
-def _body(response: httpx.Response, limit: int) -> bytes:
-    content = bytearray()
-    for chunk in _stream(response):
-        content += chunk
-        if len(content) > limit:
-            raise VerificationFailed(f"{redacted(response.url)} is larger than the limit of {limit} bytes")
-    return bytes(content)
-
-
-def _cut(chunks: Iterator[bytes], offset: int, length: int) -> Iterator[bytes]:
-    for chunk in chunks:
-        kept = chunk[offset : offset + length]
-        offset = max(0, offset - len(chunk))
-        length -= len(kept)
-        if kept:
-            yield kept
-        if not length:
-            return
-    raise Unavailable("the registry sent fewer bytes of a blob than it was asked for", temporary=True)
-
-
-def _check_content_range(response: httpx.Response, offset: int, length: int) -> None:
-    value = response.headers.get("Content-Range", "")
-    served = _CONTENT_RANGE.fullmatch(value)
-    if not served or (int(served[1]), int(served[2])) != (offset, offset + length - 1):
-        raise VerificationFailed(
-            f"{redacted(response.url)} was asked for the bytes {offset}-{offset + length - 1} "
-            f"and answered with the range {value!r:.100}"
-        )
-
-
-def _compare(content: bytes, expected: Digest, what: str) -> None:
-    found = Digest.of(content)
-    if found != expected:
-        raise VerificationFailed(f"{what} has the digest {found}: these are not the bytes asked for")

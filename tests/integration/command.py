@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests import measured
-from tests.integration import schema
+from tests import measured, schema
 from tests.integration.registries import SECRETS
 
 

@@ -10,6 +10,7 @@ from tests.images import HandmadeImage
 from tests.integration.command import Outcome, recompress
 from tests.integration.proxy import Proxy, proxy_to
 from tests.integration.registries import Registry, private, running
+from tests.integration.token_server import TokenServer, token_registry
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,19 @@ def registry() -> Iterator[Registry]:
 def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A registry with TLS, a CA of its own and an account."""
     with private(tmp_path_factory.mktemp("private")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenServer:
+    """A token server for the tests of a module."""
+    return TokenServer(tmp_path_factory.mktemp("tokens"))
+
+
+@pytest.fixture(scope="module")
+def door(tokens: TokenServer, registry: Registry) -> Iterator[Registry]:
+    """The registry by its door where tokens are wanted."""
+    with token_registry(tokens, registry) as started:
         yield started
 
 

@@ -21,6 +21,9 @@ TASKS = {
     task.name: task
     for task in map(load_task, (TASK, ROOT / "index-task.yaml", ROOT / "examples/build-image.yaml"))
 }
+CHOSEN_USER = 1000680000
+"""A user as OpenShift's restricted-v2 chooses one: in no passwd file, with the group 0."""
+
 _IMAGES = {
     TASKS["recompress"].step["image"]: "localhost/recompress:dev",
     # The tests' image has the same buildah, and is here.
@@ -33,16 +36,17 @@ def example(name: str) -> Pipeline:
     return load_pipeline(ROOT / f"examples/{name}-pipeline.yaml")
 
 
-def cluster(registry: Registry, *, service_account: bytes | None = None, **environment: str) -> Cluster:
+def cluster(
+    registry: Registry, *, service_account: bytes | None = None, user: int | None = None, **environment: str
+) -> Cluster:
     """What the Tasks find around them: a CA where the registry has one, and these variables besides."""
     if not registry.ca_file:
         environment["RECOMPRESS_TLS_VERIFY"] = "false"
     (label,) = (f"--label={name}={value}" for name, value in labels().items())
     variables = (f"--env={name}={value}" for name, value in environment.items())
     ca = {"trusted-ca": {"ca-bundle.crt": registry.ca_file.read_bytes()}} if registry.ca_file else {}
-    return Cluster(
-        _IMAGES, ca, service_account, (label, "--network=host", *measured.docker_options(), *variables)
-    )
+    options = (label, "--network=host", *measured.docker_options(), *variables)
+    return Cluster(_IMAGES, ca, service_account, user, options)
 
 
 @dataclass(frozen=True, slots=True)

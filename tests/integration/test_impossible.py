@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -111,7 +112,9 @@ def test_a_docker_image_that_is_kept_is_named_by_its_oci_twin(
 ) -> None:
     source = image(TWICE, docker=True)
     outcome = run(push(source), "--if-impossible=keep", "--oci-twin").succeeded()
-    assert outcome.results["IMAGE_REF"] == outcome.results["OCI_IMAGE_REF"]
+    for kind in ("URL", "DIGEST", "REF"):
+        assert outcome.results[f"IMAGE_{kind}"] == outcome.results[f"OCI_IMAGE_{kind}"]
+    assert json.loads(outcome.results["SOURCE_ARTIFACT_INPUTS"])["digest"] == str(source.digest)
     kept = registry.document(repository, outcome.results["IMAGE_DIGEST"])
     assert kept["mediaType"] == MediaType.OCI_MANIFEST
     assert registry.tags(repository) == [f"sha256-{source.digest.hex}.oci"]

@@ -125,12 +125,18 @@ def test_the_oci_twin_of_a_v2s2_image_goes_into_an_index_with_its_zstd_chunked_t
     twin, original = registry.document(repository, gzip), json.loads(DOCKER.manifest)
     assert twin["config"]["digest"] == original["config"]["digest"]
     assert [layer["digest"] for layer in twin["layers"]] == [layer["digest"] for layer in original["layers"]]
-    assert f"sha256-{DOCKER.digest.hex}.oci" in registry.tags(repository)
+    assert made["OCI_IMAGE_DIGEST"] == gzip
+    tag = made["OCI_IMAGE_URL"].removeprefix(f"{registry.host}/{repository}:")
+    assert tag == f"sha256-{DOCKER.digest.hex}.oci"
+    assert Digest.of(registry.manifest(repository, tag)) == Digest.parse(gzip)
 
 
 def test_the_oci_twin_of_an_oci_image_is_itself(run: Run, push: Push) -> None:
     source = push(AMD64)
-    assert run(source, "--oci-twin").succeeded().results["OCI_IMAGE_REF"] == source
+    made = run(source, "--oci-twin").succeeded().results
+    name, _, digest = source.partition("@")
+    named = {kind: made[f"OCI_IMAGE_{kind}"] for kind in ("URL", "DIGEST", "REF")}
+    assert named == {"URL": name, "DIGEST": digest, "REF": source}
 
 
 def test_an_index_with_a_variant_of_its_own_and_with_artifacts_is_kept_as_it_is_beside_the_twins(

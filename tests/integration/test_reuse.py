@@ -288,8 +288,7 @@ def test_an_image_to_reuse_from_that_is_not_there_is_said(
 def test_a_cache_of_an_unknown_schema_is_left_alone_with_a_warning(
     run: Run, push: Push, tmp_path: Path
 ) -> None:
-    reference = push(image_of("one"))
-    known = run(reference).succeeded()
+    run(push(image_of("one"))).succeeded()
     # A skopeo of the future: what it makes of its own cache has a column more.
     program = tmp_path / "bin/skopeo"
     program.parent.mkdir()
@@ -304,12 +303,12 @@ sys.exit(status)
 """
     )
     program.chmod(0o755)
+    reference = push(image_of("one", "two"))
     outcome = run(reference, PATH=f"{program.parent}:/usr/bin:/usr/local/bin").succeeded()
-    assert actions(outcome) == ["compressed"]
+    assert actions(outcome) == ["compressed", "compressed"]
     assert outcome.report["warnings"] == [
         "no layers are reused: skopeo's cache has an unexpected schema (table DigestCompressors)"
     ]
-    assert outcome.results == known.results
 
 
 def test_two_runs_at_the_same_moment_in_one_repository_are_both_right(

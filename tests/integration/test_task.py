@@ -8,15 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests import images
 from tests.images import HandmadeImage
 from tests.integration import sources
-from tests.integration.pods import TASKS, Pods, cluster
+from tests.integration.pods import CHOSEN_USER, TASKS, Pods, cluster
 from tests.integration.registries import Registry, labels
 from tests.integration.test_index import AMD64, ARM64, entry
 from tests.integration.twins import assert_twin
 from tests.tekton.pipeline import Ended
+from tests.tekton.resources import ROOT
 from tests.tekton.variables import Value
 
 IMAGE = images.gzip_image({"a": b"a" * 1000}, {"b": b"b" * 1000})
@@ -135,16 +137,26 @@ def container(work: Path, *options: str) -> dict[str, str]:
     [
         (),
         ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges"),
-        ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--user=1000690000:0"),
+        ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", f"--user={CHOSEN_USER}:0"),
+        ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", f"--user={CHOSEN_USER}:{CHOSEN_USER}"),
         ("--user=0:0",),
     ],
-    ids=["as it is", "read-only", "a user that the cluster chose", "root"],
+    ids=["as it is", "read-only", "a user that the cluster chose", "a user and a group", "root"],
 )
 def test_the_image_works_for_every_user_and_on_a_read_only_root(
     registry: Registry, repository: str, push: Push, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     found = container(tmp_path, *options, "localhost/recompress:dev", "run", push(IMAGE))
     assert_twin(registry, repository, IMAGE.digest, found)
+
+
+def test_every_package_in_the_image_has_its_copyright_file() -> None:
+    packages = "dpkg-query --show --showformat '${Package}\\n'"
+    missing = f"for name in $({packages}); do test -s /usr/share/doc/$name/copyright || echo $name; done"
+    command = ["docker", "run", "--rm", "--entrypoint=sh", "localhost/recompress:dev", "-c"]
+    listed = subprocess.run([*command, packages], capture_output=True, text=True, check=True).stdout.split()
+    assert "skopeo" in listed
+    assert subprocess.run([*command, missing], capture_output=True, text=True, check=True).stdout == ""
 
 
 def test_the_image_is_not_root_and_says_so_in_numbers() -> None:
@@ -157,3 +169,14 @@ def test_the_image_is_not_root_and_says_so_in_numbers() -> None:
     assert user != "0"
     assert group.isdecimal()
     assert image["Config"]["Entrypoint"] == ["recompress"]
+
+
+@pytest.mark.parametrize("file", ["task.yaml", "index-task.yaml"])
+def test_the_tasks_claim_the_platform_that_the_image_is_built_for(file: str) -> None:
+    (image,) = json.loads(
+        subprocess.run(
+            ["docker", "image", "inspect", "localhost/recompress:dev"], capture_output=True, check=True
+        ).stdout
+    )
+    annotations = yaml.safe_load((ROOT / file).read_text())["metadata"]["annotations"]
+    assert annotations["tekton.dev/platforms"] == f"{image['Os']}/{image['Architecture']}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import images
-from tests.integration.pods import TASKS, Pods, cluster
+from tests.integration.pods import CHOSEN_USER, TASKS, Pods, cluster
 from tests.integration.registries import SECRETS, Account, Registry
 from tests.integration.twins import assert_twin
 from tests.tekton.pipeline import Ended
@@ -27,11 +27,16 @@ def image(private_registry: Registry, repository: str) -> str:
 
 
 def run(
-    work: Path, registry: Registry, image: str, service_account: bytes | None, **workspace: bytes
+    work: Path,
+    registry: Registry,
+    image: str,
+    service_account: bytes | None,
+    user: int | None = None,
+    **workspace: bytes,
 ) -> Ended:
     """Run the Task with these credentials of the service account and this in the workspace, if anything."""
     files = {name.replace("_", "."): content for name, content in workspace.items()}
-    pods = Pods(work, cluster(registry, service_account=service_account), {"dockerconfig": files})
+    pods = Pods(work, cluster(registry, service_account=service_account, user=user), {"dockerconfig": files})
     bound = frozenset({"dockerconfig"} if files else ())
     ended = pods("recompress", TASKS["recompress"], {"IMAGE": image}, bound)
     for secret in SECRETS:
@@ -40,23 +45,28 @@ def run(
         file.name for file in (work / "recompress").rglob("*") if file.is_file() and not file.is_symlink()
     }
     credentials = {"config.json", ".dockerconfigjson", "ca-bundle.crt"}
-    assert left - credentials <= {"IMAGE_URL", "IMAGE_DIGEST", "IMAGE_REF"}
+    assert left - credentials <= {"IMAGE_URL", "IMAGE_DIGEST", "IMAGE_REF", "SOURCE_ARTIFACT_INPUTS"}
     return ended
 
 
+as_any_user = pytest.mark.parametrize("user", [None, CHOSEN_USER], ids=["the image's user", "chosen user"])
+
+
+@as_any_user
 @pytest.mark.parametrize("file", ["config_json", "_dockerconfigjson"])
 def test_credentials_in_the_workspace_are_enough(
-    private_registry: Registry, repository: str, image: str, tmp_path: Path, file: str
+    private_registry: Registry, repository: str, image: str, tmp_path: Path, file: str, user: int | None
 ) -> None:
     good = config(private_registry, Account())
-    ended = run(tmp_path, private_registry, image, None, **{file: good})
+    ended = run(tmp_path, private_registry, image, None, user, **{file: good})
     assert_twin(private_registry, repository, IMAGE.digest, ended.results)
 
 
+@as_any_user
 def test_credentials_of_the_service_account_are_enough(
-    private_registry: Registry, repository: str, image: str, tmp_path: Path
+    private_registry: Registry, repository: str, image: str, tmp_path: Path, user: int | None
 ) -> None:
-    ended = run(tmp_path, private_registry, image, config(private_registry, Account()))
+    ended = run(tmp_path, private_registry, image, config(private_registry, Account()), user)
     assert_twin(private_registry, repository, IMAGE.digest, ended.results)
 
 

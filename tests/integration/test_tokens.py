@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -18,25 +18,13 @@ from tests import images
 from tests.images import HandmadeImage
 from tests.integration.command import Outcome, recompress
 from tests.integration.registries import Account, Registry
-from tests.integration.token_server import TokenServer, User, token_registry
+from tests.integration.token_server import TokenServer, User
 from tests.integration.twins import assert_twin
 
 IMAGE = images.gzip_image({"a": b"a" * 1000}, {"b": b"b" * 1000})
 ALL = "pull,push,delete"
 WRITER = User(Account("writer", "writers-password"), {"tests/": ALL}, "writers-identity-token")
 READER = User(Account("reader", "readers-password"), {"tests/": "pull"})
-
-
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenServer:
-    return TokenServer(tmp_path_factory.mktemp("tokens"))
-
-
-@pytest.fixture(scope="module")
-def door(tokens: TokenServer, registry: Registry) -> Iterator[Registry]:
-    """The registry by its door where tokens are wanted."""
-    with token_registry(tokens, registry) as started:
-        yield started
 
 
 @pytest.fixture(autouse=True)

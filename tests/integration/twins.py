@@ -19,7 +19,14 @@ def assert_twin(
     repository = to.partition(":")[0] or source_repository
     tag = to.partition(":")[2] or f"{source}.zstd-chunked".replace(":", "-")
     digest = results["IMAGE_DIGEST"]
-    assert results == {
+    named = dict(results)
+    if digest != str(source):
+        made_of = json.loads(named.pop("SOURCE_ARTIFACT_INPUTS"))
+        assert made_of.keys() == {"uri", "digest"}
+        assert made_of["uri"].startswith("oci://")
+        assert made_of["uri"].endswith(f"/{source_repository}")
+        assert made_of["digest"] == str(source)
+    assert named == {
         "IMAGE_URL": f"{registry.host}/{repository}:{tag}",
         "IMAGE_DIGEST": digest,
         "IMAGE_REF": f"{registry.host}/{repository}@{digest}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,10 @@ class WorkspaceSpec:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A Task of one step, which is all that this repository has: results share 4,096 bytes with steps."""
+    """A Task of one step, which is all that this repository has: results share 4,096 bytes with steps.
+
+    `objects` are those of its results that are of type object, with the keys that they must have.
+    """
 
     name: str
     params: tuple[ParamSpec, ...]
@@ -43,6 +46,7 @@ class Task:
     workspaces: tuple[WorkspaceSpec, ...]
     step: Mapping[str, Any]
     volumes: Mapping[str, Mapping[str, Any]]
+    objects: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +88,15 @@ def load_task(path: Path) -> Task:
     name, spec = _spec(path, "Task")
     _only(f"Task {name}", spec, {"description", "params", "results", "workspaces", "steps", "volumes"})
     (step,) = spec["steps"]
-    for result in spec.get("results", []):
-        _only(f"a result of Task {name}", result, {"name", "type", "description"})
-        if result.get("type", "string") != "string":
-            raise Refused(f"result {result['name']}: a matrix aggregates results of type string only")
+    results = spec.get("results", [])
     return Task(
         name,
         _params(spec),
-        tuple(result["name"] for result in spec.get("results", [])),
+        tuple(result["name"] for result in results),
         _workspaces(spec),
         step,
         {volume["name"]: volume for volume in spec.get("volumes", [])},
+        {result["name"]: keys for result in results if (keys := _properties(result))},
     )
 
 
@@ -220,6 +222,20 @@ def _value(name: str, value: object) -> Value:
     if isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value)):
         return value
     raise Refused(f"the value of {name} is neither a string nor an array of strings: quote it")
+
+
+def _properties(result: Mapping[str, Any]) -> Collection[str]:
+    """The keys of a result of type object; none of one of type string."""
+    where = f"the result {result['name']}"
+    _only(where, result, {"name", "type", "description", "properties"})
+    properties = result.get("properties", {})
+    if result.get("type", "string") not in ("string", "object"):
+        raise Refused(f"{where}: neither a string nor an object")
+    if bool(properties) != (result.get("type") == "object"):
+        raise Refused(f"{where}: an object result must specify its properties, and no other has any")
+    if any(schema != {"type": "string"} for schema in properties.values()):
+        raise Refused(f"{where}: the values of an object are of type string")
+    return tuple(properties)
 
 
 def _workspaces(spec: Mapping[str, Any]) -> tuple[WorkspaceSpec, ...]:

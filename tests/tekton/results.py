@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 MOST_BYTES = 4096
@@ -21,6 +21,16 @@ def read(directory: Path, declared: Sequence[str]) -> dict[str, str]:
     if unknown := written.keys() - set(declared):
         raise AssertionError(f"written, but not declared as results: {', '.join(sorted(unknown))}")
     return {name: written[name] for name in declared if name in written}
+
+
+def check_objects(results: Mapping[str, str], objects: Mapping[str, Collection[str]]) -> None:
+    """Raise AssertionError for an object result that fails the TaskRun: it must be JSON and have its keys."""
+    for name in results.keys() & objects.keys():
+        value = json.loads(results[name])
+        if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+            raise AssertionError(f"the result {name} is no object of strings")
+        if missing := set(objects[name]) - value.keys():
+            raise AssertionError(f"the result {name} lacks the keys {', '.join(sorted(missing))}")
 
 
 def message(results: Mapping[str, str]) -> bytes:

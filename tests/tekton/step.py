@@ -18,6 +18,9 @@ from tests.tekton.variables import Refused, Value, expand, substitute
 Files = Mapping[str, bytes]
 """The keys of a ConfigMap or Secret, with their contents."""
 
+IMAGE_USER = 65532
+"""The task image's own user: that of a step which names none, unless the cluster chooses one."""
+
 _MEMORY_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 _STEP_KEYS = {
     "name",
@@ -48,12 +51,14 @@ class Cluster:
     """What a step finds around it.
 
     `images` are run in place of those that a step names, `service_account` is the content of the
-    Docker config that Tekton makes of its secrets.
+    Docker config that Tekton makes of its secrets. `user` is the one that OpenShift's restricted-v2, or a pod
+    template, gives a step that names none; its group is 0.
     """
 
     images: Mapping[str, str] = field(default_factory=dict)
     config_maps: Mapping[str, Files] = field(default_factory=dict)
     service_account: bytes | None = None
+    user: int | None = None
     docker_options: Sequence[str] = ()
 
 
@@ -69,6 +74,7 @@ class TaskRun:
     def results(self) -> dict[str, str]:
         """The results that are there, by name; results.ResultsTooLarge where they would not travel."""
         found = results.read(self.results_dir, self.task.results)
+        results.check_objects(found, self.task.objects)
         results.message(found)
         return found
 
@@ -90,7 +96,7 @@ def prepare(
     mounts = [_mount(results_dir, "/tekton/results"), _mount(home, "/tekton/home")]
     security = step.get("securityContext", {})
     if cluster.service_account is not None:
-        _credentials(home, cluster.service_account, security.get("runAsUser", 0))
+        _credentials(home, cluster.service_account, security.get("runAsUser", cluster.user or IMAGE_USER))
 
     _refuse_unknown("the workspaces", workspaces, {workspace.name for workspace in task.workspaces})
     for workspace in task.workspaces:
@@ -122,7 +128,7 @@ def prepare(
             "run",
             "--rm",
             *cluster.docker_options,
-            *_security(security),
+            *_security(security, cluster.user),
             *_limits(step.get("computeResources", {}).get("limits", {})),
             *mounts,
             *environment,
@@ -155,14 +161,19 @@ def _variable(variable: Mapping[str, Any], values: Mapping[str, Value]) -> str:
     return f"--env={variable['name']}={substitute(variable['value'], values)}"
 
 
-def _security(context: Mapping[str, Any]) -> list[str]:
-    """As Kubernetes has it by default: no seccomp filter, and the engine's usual capabilities."""
+def _security(context: Mapping[str, Any], chosen_user: int | None) -> list[str]:
+    """As Kubernetes has it by default: no seccomp filter, and the engine's usual capabilities.
+
+    Stricter than Tekton by default: with its flag set-security-context no step may run as root that does not
+    say so.
+    """
     _refuse_unknown("the securityContext", context, _SECURITY_KEYS)
-    if context.get("runAsNonRoot") and not context.get("runAsUser"):
-        raise Refused("runAsNonRoot, and runAsUser is 0 or left to the image")
+    user = context.get("runAsUser", chosen_user)
+    if user == 0 and context.get("runAsNonRoot") is not False:
+        raise Refused("runAsUser is 0, and runAsNonRoot is not false")
     options: list[str] = []
-    if "runAsUser" in context:
-        options.append(f"--user={context['runAsUser']}:{context.get('runAsGroup', 0)}")
+    if user is not None:
+        options.append(f"--user={user}:{context.get('runAsGroup', 0)}")
     capabilities = context.get("capabilities", {})
     _refuse_unknown("the capabilities", capabilities, {"add", "drop"})
     options += [f"--cap-drop={capability}" for capability in capabilities.get("drop", [])]

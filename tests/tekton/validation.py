@@ -22,6 +22,9 @@ def check(pipeline: Pipeline, tasks: Tasks) -> None:
     for name, template in pipeline.results.items():
         for variable, is_array in variables(template):
             _check_result(f"result {name}", pipeline, tasks, variable, is_array)
+            if is_array:
+                # Only the controller finds that out, after the tasks have run.
+                raise Refused(f"result {name}: a result of the Pipeline cannot be made of a matrix's")
     ordered(pipeline)
 
 
@@ -107,6 +110,8 @@ def _check_result(where: str, pipeline: Pipeline, tasks: Tasks, variable: str, i
         raise Refused(f"{where}: $({variable}) is of a task that is not there")
     if result not in tasks[producer.task].results:
         raise Refused(f"{where}: {result} is not a named result returned by task {name}")
+    if result in tasks[producer.task].objects:
+        raise Refused(f"{where}: $({variable}) is an object, and taken whole: no matrix aggregates it")
     if is_array != bool(producer.matrix):
         raise Refused(
             f"{where}: $({variable}): a matrixed task can only be consumed in aggregate, using [*], "

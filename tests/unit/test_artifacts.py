@@ -45,7 +45,8 @@ def test_layers_are_found_beside_artifacts_and_for_a_variant_that_only_the_index
     source = plan.resolve(client, reference, Platform.parse("linux/arm/v6"))
     assert source.manifest.content == GZIP.manifest
     assert reuse.cache_tag(source.platform) == "zstd-chunked-cache-linux-arm-v6"
-    found = reuse.find(source, [reuse.Place(client, reference, is_named_by_user=True)], ())
+    place = reuse.Place(client, reference, is_named_by_user=True)
+    found = reuse.find(source.platform, [place], reuse.wanted(source, ()))
     assert list(found) == list(source.config.diff_ids)
     assert caplog.messages == []
 

@@ -48,6 +48,7 @@ class Cluster:
         default_factory=lambda: {
             "pipelines-info": "v1.0.0",
             "feature-flags": "beta",
+            "tekton-chains-controller": "",
             "conditions[0].status": "True",
             "conditions[0].message": "Tasks Completed: 3 (Failed: 1)\n",
             "create --namespace": "pipelinerun.tekton.dev/some-run",
@@ -137,16 +138,20 @@ def test_both_examples_are_run_in_a_namespace_that_is_removed_in_the_end(cluster
     documents = cluster.documents()
     kinds = [(d["kind"], d["metadata"].get("name") or d["metadata"]["generateName"]) for d in documents]
     assert kinds == [
+        ("ServiceAccount", "recompress-e2e"),
         ("Task", "recompress"),
         ("Task", "recompress-index"),
+        ("Task", "e2e-check"),
+        ("Task", "e2e-sbom"),
         ("Task", "build-image"),
         ("Pipeline", "existing-index"),
         ("Pipeline", "multi-arch"),
         ("PipelineRun", "multi-arch-"),
         ("PipelineRun", "existing-index-"),
     ]
-    images = [document["spec"]["steps"][0]["image"] for document in documents[:2]]
-    assert images == 2 * ["registry.example.com/recompress:1"]
+    images = [document["spec"]["steps"][0]["image"] for document in documents[1:5]]
+    assert images == 4 * ["registry.example.com/recompress:1"]
+    assert documents[-2]["spec"]["taskRunTemplate"] == {"serviceAccountName": "recompress-e2e"}
     assert documents[-1]["spec"]["params"] == [
         {"name": "IMAGE", "value": f"registry.example.com/e2e:e2e@{FIRST}"},
         {"name": "TO", "value": "registry.example.com/e2e:e2e-again"},
@@ -165,8 +170,57 @@ def test_credentials_and_certificates_are_handed_over(cluster: Cluster) -> None:
         "secret generic e2e-docker-config" in a and f"=config.json={config}" in a for a in cluster.asked()
     )
     assert any("configmap trusted-ca" in a and "=ca-bundle.crt=/some/ca.crt" in a for a in cluster.asked())
+    assert any(
+        "secret generic --type=kubernetes.io/dockerconfigjson e2e-chains" in asked
+        and f"=.dockerconfigjson={config}" in asked
+        for asked in cluster.asked()
+    )
+    account = next(d for d in cluster.documents() if d and d["kind"] == "ServiceAccount")
+    assert account["secrets"] == account["imagePullSecrets"] == [{"name": "e2e-chains"}]
     bound = [{"name": "dockerconfig", "secret": {"secretName": "e2e-docker-config"}}]
     assert cluster.documents()[-1]["spec"]["workspaces"] == bound
+
+
+def runs(cluster: Cluster) -> list[tuple[str, dict[str, str]]]:
+    """What was started, with its parameters."""
+    found = [document for document in cluster.documents() if document["kind"].endswith("Run")]
+    return [
+        (run["metadata"]["generateName"], {param["name"]: param["value"] for param in run["spec"]["params"]})
+        for run in found
+    ]
+
+
+IMAGE = f"registry.example.com/e2e@{FIRST}"
+
+
+@pytest.mark.parametrize(
+    ("chains", "sbom", "started", "checked"),
+    [
+        ("", "0", [], {}),
+        ("true", "0", ["e2e-check-"], {"IMAGE": IMAGE, "SIGNED": "true", "SBOM": "false"}),
+        ("", "1", ["e2e-sbom-", "e2e-check-"], {"IMAGE": IMAGE, "SIGNED": "false", "SBOM": "true"}),
+        ("true", "1", ["e2e-sbom-", "e2e-check-"], {"IMAGE": IMAGE, "SIGNED": "true", "SBOM": "true"}),
+    ],
+)
+def test_signatures_are_looked_for_where_there_is_chains_and_sboms_where_they_are_asked_for(
+    cluster: Cluster, chains: str, sbom: str, started: list[str], checked: dict[str, str]
+) -> None:
+    cluster.answers["tekton-chains-controller"] = chains
+    cluster.environment["SBOM"] = sbom
+    ended = cluster.e2e()
+    assert ended.returncode == 0, ended.stderr
+    names = [name for name, _ in runs(cluster)]
+    assert names == [
+        "multi-arch-",
+        *(name for name in started if name == "e2e-sbom-"),
+        "existing-index-",
+        *(name for name in started if name == "e2e-check-"),
+    ]
+    assert not checked or runs(cluster)[-1][1] == checked
+    assert ("has a signature and an attestation" in ended.stdout) == (chains == "true")
+    assert ("every twin has an SBOM" in ended.stdout) == (sbom == "1")
+    of_tasks = [d["spec"] for d in cluster.documents() if d["kind"] == "TaskRun"]
+    assert all(spec["serviceAccountName"] == "recompress-e2e" for spec in of_tasks)
 
 
 def test_a_pipeline_that_fails_fails_the_script_and_its_logs_are_shown(cluster: Cluster) -> None:
@@ -178,11 +232,27 @@ def test_a_pipeline_that_fails_fails_the_script_and_its_logs_are_shown(cluster: 
     assert cluster.asked()[-1].startswith("delete namespace")
 
 
+def test_an_index_that_is_not_signed_fails_the_script_and_the_log_of_the_check_is_shown(
+    cluster: Cluster,
+) -> None:
+    kubectl = cluster.directory / "kubectl"
+    failed = """if "status" in asked and any('"TaskRun"' in d.read_text() for d in here.glob("document-*")):
+    sys.exit(print("False"))
+"""
+    kubectl.write_text(kubectl.read_text().replace("for part, answer", f"{failed}for part, answer"))
+    cluster.answers["tekton-chains-controller"] = "true"
+    ended = cluster.e2e()
+    assert ended.returncode == 1
+    assert "both pipelines succeeded" in ended.stdout
+    assert "has a signature" not in ended.stdout
+    assert any(line.startswith("logs ") and "taskRun=some-run" in line for line in cluster.asked())
+
+
 def test_another_index_the_second_time_fails_the_script(cluster: Cluster) -> None:
     kubectl = cluster.directory / "kubectl"
     kubectl.write_text(
         kubectl.read_text()
-        + f'if "IMAGE_DIGEST" in asked and len(list(here.glob("document-*"))) == 7:\n    print("{OTHER}")\n'
+        + f'if "IMAGE_DIGEST" in asked and len(list(here.glob("document-*"))) == 10:\n    print("{OTHER}")\n'
     )
     ended = cluster.e2e()
     assert ended.returncode == 1

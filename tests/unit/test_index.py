@@ -294,23 +294,32 @@ def test_the_results_name_the_index_and_every_image_in_it_in_order(registry: Reg
     }
 
 
-def test_results_beyond_a_task_s_4096_bytes_are_an_error_before_anything_is_pushed(
-    registry: Registry,
+def test_where_images_would_not_fit_into_a_task_s_4096_bytes_it_alone_is_left_out_with_a_warning(
+    registry: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    given = [registry.image("gzip", f"arch{number}") for number in range(45)]
-    with nothing_pushed(registry, UsageError, "fit into a Task's termination message"):
-        registry.assemble(*given)
+    report = registry.assemble(*(registry.image("gzip", f"arch{number}") for number in range(45)))
+    assert report.results == {
+        "IMAGE_URL": f"{registry.repository}:1.0",
+        "IMAGE_DIGEST": str(report.reference.digest),
+        "IMAGE_REF": f"{registry.repository}@{report.reference.digest}",
+    }
+    assert len(registry.order()) == 45
+    (warning,) = caplog.messages
+    assert warning.startswith("the result IMAGES is left out: with its 45 images")
+    assert warning.endswith("signs the index here, and each image only in the TaskRun that pushed it")
 
 
 def test_thirty_images_fit_into_a_task_s_results(registry: Registry) -> None:
     report = registry.assemble(*(registry.image("gzip", f"arch{number}") for number in range(30)))
     assert len(json.dumps(report.results)) < 4096
+    assert report.results["IMAGES"].count("@") == 30
     assert len(registry.order()) == 30
 
 
 def test_outside_a_task_the_results_have_no_bound(registry: Registry) -> None:
-    registry.assemble(*(registry.image("gzip", f"arch{n}") for n in range(45)), is_task=False)
-    assert len(registry.order()) == 45
+    images = (registry.image("gzip", f"arch{number}") for number in range(45))
+    report = registry.assemble(*images, is_task=False)
+    assert report.results["IMAGES"].count("@") == len(registry.order()) == 45
 
 
 def test_a_twin_without_its_gzip_image_is_warned_of(
@@ -318,6 +327,16 @@ def test_a_twin_without_its_gzip_image_is_warned_of(
 ) -> None:
     registry.assemble(registry.image("gzip", "arm64"), registry.image("zstd:chunked", "s390x"))
     assert caplog.messages == ["there is no gzip image for linux/s390x: Docker before 23 cannot pull it"]
+
+
+def test_a_twin_that_hosts_boot_from_is_warned_of_and_a_gzip_image_is_not(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    more: dict[str, Any] = {"settings": {"Labels": {"containers.bootc": "1"}}}
+    gz, zst = registry.image("gzip", **more), registry.image("zstd:chunked", **more)
+    registry.assemble(gz, zst)
+    (message,) = caplog.messages
+    assert message.startswith(f"{registry.ref(zst)} has the label containers.bootc: bootc and rpm-ostree of ")
 
 
 @pytest.mark.parametrize("to", ["localhost:1/app", "localhost:1/app:1@sha256:" + "0" * 64])

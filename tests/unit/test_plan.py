@@ -348,7 +348,7 @@ def docker_manifest_with(layer_type: str, config_type: str = MediaType.DOCKER_CO
         ),
         (manifest_with(f"{MediaType.OCI_LAYER_GZIP}+encrypted"), "cannot be recompressed"),
         (manifest_with("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"), "cannot be"),
-        (manifest_with(MediaType.OCI_LAYER_GZIP, images.config()), "has 1 layers, but its config lists 0"),
+        (manifest_with(MediaType.OCI_LAYER_GZIP, images.config()), "has 1 layer, but its config lists 0"),
         (manifest_with(MediaType.OCI_LAYER_GZIP, b"{}"), "its config is not an image config"),
         (manifest_with(MediaType.OCI_LAYER_GZIP, urls=["https://elsewhere"]), "has urls in its descriptor"),
         (manifest_with(MediaType.OCI_LAYER_GZIP, data="aGk="), "has data in its descriptor"),

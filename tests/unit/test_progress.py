@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -63,39 +64,48 @@ def test_a_layer_that_was_done_before_anything_was_heard_of_it_has_its_line(
     assert lines(stream) == ["[   0.0 s] layer a: done"]
 
 
-def test_a_log_that_was_silent_is_told_how_far_each_layer_is(clock: Clock, stream: io.StringIO) -> None:
+def test_a_log_is_told_in_one_line_how_far_each_layer_is_at_which_rate_and_what_is_left(
+    clock: Clock, stream: io.StringIO
+) -> None:
     plain = PlainReporter(stream)
     plain.update("layer a", 0, 50_000_000)
     plain.update("layer b", 0, 4_000_000)
-    clock.now += 10
+    plain.update("proof of c", 0, 5_000_000_000)
+    clock.now += 15
     plain.update("layer a", 20_000_000, 50_000_000)
+    plain.update("proof of c", 150_000_000, 5_000_000_000)
     plain.heartbeat()
-    assert lines(stream)[2:] == [
-        "[  10.0 s] layer a: 20.0 MB of 50.0 MB, 2.0 MB/s",
-        "[  10.0 s] layer b: 0 bytes of 4.0 MB, 0 bytes/s",
+    assert lines(stream)[3:] == [
+        "[  15.0 s] layer a: 20.0 MB of 50.0 MB, 1.3 MB/s, 22 s left; "
+        "layer b: 0 bytes of 4.0 MB, 0 bytes/s; "
+        "proof of c: 150.0 MB of 5.0 GB, 10.0 MB/s, 8 min left"
     ]
 
 
-def test_a_log_that_was_silent_without_a_layer_is_told_the_step(clock: Clock, stream: io.StringIO) -> None:
+def test_a_log_in_which_no_layer_is_under_way_is_told_the_step(clock: Clock, stream: io.StringIO) -> None:
     plain = PlainReporter(stream)
     plain.step("verifying what was pushed")
-    clock.now += 12
+    plain.update("layer a", 0, 1000)
+    plain.finish("layer a", "done")
+    clock.now += 15
     plain.heartbeat()
-    assert lines(stream)[-1] == "[  12.0 s] verifying what was pushed …"
+    assert lines(stream)[-1] == "[  15.0 s] verifying what was pushed …"
 
 
-def test_a_log_that_is_not_silent_gets_no_extra_lines(clock: Clock, stream: io.StringIO) -> None:
-    plain = PlainReporter(stream)
-    clock.now += 8
-    plain.step("recompressing")
-    clock.now += 8
-    plain.heartbeat()
-    assert len(lines(stream)) == 1
+def test_a_log_gets_a_line_every_15_seconds(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO) -> None:
+    waits: list[float] = []
 
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout or 0)
+            return len(waits) > 3
 
-def test_a_log_is_never_silent_for_more_than_15_seconds() -> None:
-    # One second is the most that the thread with the heartbeat sleeps.
-    assert progress.HEARTBEAT_SECONDS + 1.0 < 15
+    fake = SimpleNamespace(Event=Stop, Thread=threading.Thread, Lock=threading.Lock)
+    monkeypatch.setattr(progress, "threading", fake)
+    with reporter(stream) as running:
+        running.step("recompressing")
+    assert waits == [15.0] * 4
+    assert len([line for line in lines(stream) if line.endswith(" …")]) == 3
 
 
 def test_the_heartbeat_beats_by_itself_and_stops_with_the_run(
@@ -124,7 +134,9 @@ def test_a_log_has_no_control_characters(stream: io.StringIO) -> None:
     assert stream.getvalue().replace("\n", "").isprintable()
 
 
-def test_a_terminal_shows_a_bar_per_layer_with_bytes_and_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_a_bar_for_each_layer_with_bytes_rate_and_what_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     terminal = Terminal()
@@ -140,3 +152,6 @@ def test_a_terminal_shows_a_bar_per_layer_with_bytes_and_speed(monkeypatch: pyte
     assert re.search(r"layer a done +━+ 50\.0/50\.0 MB ", shown)
     assert re.search(r"layer b +━+ 0\.0/1\.0 kB ", shown)
     assert "layer c: done" in shown
+    # What is left, of a layer under way; of one that is done, what it took.
+    assert re.search(r"layer b .* -:--:--", shown)
+    assert re.search(r"layer a done .* 0:00:00", shown)

@@ -9,6 +9,7 @@ import pytest
 
 from recompress.errors import UsageError
 from recompress.image import Image
+from recompress.inspect_report import InspectedImage, InspectReport
 from recompress.log import Warnings
 from recompress.manifest import (
     Compression,
@@ -22,8 +23,6 @@ from recompress.manifest import (
 from recompress.reference import Digest, Reference, Repository
 from recompress.report import (
     Action,
-    InspectedImage,
-    InspectReport,
     LayerReport,
     RunReport,
     compression,
@@ -138,6 +137,18 @@ def test_the_json_report_has_all_that_the_table_has_in_bytes_and_seconds(
     }
     assert first["to"]["compression"] == "zstd:chunked"
     assert first["to"]["chunked"] is True
+
+
+@pytest.mark.parametrize("level", [None, 3])
+def test_with_a_level_it_is_said_how_many_layers_may_have_another_one(
+    capsys: pytest.CaptureFixture[str], level: int | None
+) -> None:
+    asked = replace(report(), level=level)
+    document = json.loads(asked.as_json())
+    assert (document["level"], document["reused_at_any_level"]) == (level, level and 1)
+    show(asked, Output.TEXT)
+    line = "level   3; 1 reused layer may have another"
+    assert (line in capsys.readouterr().out.splitlines()) == (level is not None)
 
 
 def test_a_source_that_is_its_own_twin_is_reported_as_nothing_done(

@@ -8,14 +8,15 @@ import pytest
 from recompress import results
 from recompress.errors import UsageError
 from recompress.reference import Digest, Repository
-from recompress.results import Results
+from recompress.results import Named, Results
 
 DIGEST = Digest.of(b"twin")
 REPOSITORY = Repository("quay.io", "org/app")
+IMAGE = Named(REPOSITORY, "1", DIGEST)
 
 
 def test_the_results_name_the_twin_by_tag_by_digest_and_by_reference() -> None:
-    assert Results(REPOSITORY, "1", DIGEST).files() == {
+    assert Results(IMAGE).files() == {
         "IMAGE_URL": "quay.io/org/app:1",
         "IMAGE_DIGEST": str(DIGEST),
         "IMAGE_REF": f"quay.io/org/app@{DIGEST}",
@@ -23,16 +24,32 @@ def test_the_results_name_the_twin_by_tag_by_digest_and_by_reference() -> None:
 
 
 def test_an_sbom_is_named_by_the_digest_of_its_json() -> None:
-    files = Results(REPOSITORY, "1", DIGEST, sbom=Digest.of(b"{}")).files()
+    files = Results(IMAGE, sbom=Digest.of(b"{}")).files()
     assert files["SBOM_BLOB_URL"] == f"quay.io/org/app@{Digest.of(b'{}')}"
 
 
 def test_without_a_tag_the_url_is_the_repository() -> None:
-    assert Results(REPOSITORY, None, DIGEST).files()["IMAGE_URL"] == "quay.io/org/app"
+    assert Results(Named(REPOSITORY, None, DIGEST)).files()["IMAGE_URL"] == "quay.io/org/app"
+
+
+def test_the_oci_image_has_a_url_and_a_digest_that_chains_signs_beside_its_reference() -> None:
+    oci = Named(REPOSITORY, "1.oci", Digest.of(b"oci"))
+    assert Results(IMAGE, oci).files() == {
+        **Results(IMAGE).files(),
+        "OCI_IMAGE_URL": "quay.io/org/app:1.oci",
+        "OCI_IMAGE_DIGEST": str(oci.digest),
+        "OCI_IMAGE_REF": f"quay.io/org/app@{oci.digest}",
+    }
+
+
+def test_what_was_recompressed_is_an_object_with_uri_and_digest() -> None:
+    source = Named(REPOSITORY, None, Digest.of(b"source"))
+    files = Results(IMAGE, source=source).files()
+    assert files["SOURCE_ARTIFACT_INPUTS"] == f'{{"uri":"oci://quay.io/org/app","digest":"{source.digest}"}}'
 
 
 def test_each_result_is_a_file_of_exactly_its_text_that_every_user_can_read(tmp_path: Path) -> None:
-    files = Results(REPOSITORY, "1", DIGEST).files()
+    files = Results(IMAGE).files()
     results.write(tmp_path, files)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {n: t.encode() for n, t in files.items()}
     assert {p.stat().st_mode & 0o777 for p in tmp_path.iterdir()} == {0o644}
@@ -47,7 +64,7 @@ def test_results_of_an_earlier_run_are_replaced(tmp_path: Path) -> None:
 def test_when_one_result_cannot_be_put_in_place_there_are_none(tmp_path: Path) -> None:
     (tmp_path / "IMAGE_REF").mkdir()
     with pytest.raises(UsageError, match="the results cannot be written"):
-        results.write(tmp_path, Results(REPOSITORY, "1", DIGEST).files())
+        results.write(tmp_path, Results(IMAGE).files())
     assert [p.name for p in tmp_path.iterdir()] == ["IMAGE_REF"]
 
 
@@ -65,7 +82,7 @@ def test_when_the_run_is_ended_while_writing_there_are_no_results(
 
     monkeypatch.setattr(Path, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        results.write(tmp_path, Results(REPOSITORY, "1", DIGEST).files())
+        results.write(tmp_path, Results(IMAGE).files())
     assert moved
     assert list(tmp_path.iterdir()) == []
 
@@ -96,8 +113,8 @@ def test_a_good_results_directory_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 def test_results_of_an_earlier_run_are_taken_away_before_a_new_one(tmp_path: Path) -> None:
-    names = ("IMAGE_URL", "IMAGE_DIGEST", "IMAGE_REF", "OCI_IMAGE_REF", "SBOM_BLOB_URL", "IMAGES")
-    for name in (*names, "OTHER"):
+    everything = Results(IMAGE, IMAGE, IMAGE, DIGEST).files()
+    for name in (*everything, "IMAGES", "OTHER"):
         (tmp_path / name).write_text("old")
     results.check_directory(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["OTHER"]

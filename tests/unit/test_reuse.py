@@ -7,9 +7,9 @@ import pytest
 from recompress import reuse
 from recompress.image import Image
 from recompress.manifest import Manifest, MediaType, parse_config, parse_manifest
-from recompress.reference import Reference
+from recompress.reference import Digest, Reference
 from recompress.registry.client import RepositoryClient
-from recompress.reuse import Place, cache_tag
+from recompress.reuse import Offer, Place, cache_tag
 from tests import images
 from tests.fake_registry import FakeRegistry
 from tests.images import HandmadeImage
@@ -21,6 +21,11 @@ def source(registry: FakeRegistry) -> Image:
     manifest = parse_manifest(GZIP.manifest, "")
     assert isinstance(manifest, Manifest)
     return Image(registry.reference(GZIP.digest), manifest, parse_config(GZIP.config))
+
+
+def find(registry: FakeRegistry, place: Place) -> dict[Digest, Offer]:
+    image = source(registry)
+    return reuse.find(image.platform, [place], reuse.wanted(image, ()))
 
 
 def zstd(image: HandmadeImage, number: int) -> bytes:
@@ -47,7 +52,7 @@ def serve_index(registry: FakeRegistry, manifests: list[bytes]) -> Reference:
 def test_layers_are_found_in_an_index_too(client: RepositoryClient, registry: FakeRegistry) -> None:
     registry.blobs |= GZIP.blobs()
     place = Place(client, serve_index(registry, [GZIP.manifest, zstd(GZIP, 0)]), is_named_by_user=False)
-    found = reuse.find(source(registry), [place], ())
+    found = find(registry, place)
     assert list(found) == [diff_id for diff_id, _ in source(registry).layers]
 
 
@@ -57,7 +62,7 @@ def test_who_puts_an_endless_index_where_layers_are_looked_for_has_a_few_entries
     other = images.gzip_image({"a": b"something else"})
     registry.blobs |= other.blobs()
     reference = serve_index(registry, [zstd(other, number) for number in range(100)])
-    assert reuse.find(source(registry), [Place(client, reference, False)], ()) == {}
+    assert find(registry, Place(client, reference, False)) == {}
     # The index itself is one of them.
     assert len(registry.server.asked("GET", "/manifests/")) == 1 + reuse.MOST_ENTRIES
     assert f"{reference} has 100 images for linux/amd64" in caplog.text
@@ -69,5 +74,5 @@ def test_an_entry_that_an_index_has_a_thousand_times_is_read_once(
     other = images.gzip_image({"a": b"something else"})
     registry.blobs |= other.blobs()
     reference = serve_index(registry, [zstd(other, 0)] * 1000)
-    assert reuse.find(source(registry), [Place(client, reference, False)], ()) == {}
+    assert find(registry, Place(client, reference, False)) == {}
     assert len(registry.server.asked("GET", "/manifests/")) == 2

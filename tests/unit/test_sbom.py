@@ -14,7 +14,7 @@ from recompress.errors import NotFound, RecompressError, Refused, Unavailable, U
 from recompress.image import Image
 from recompress.manifest import MediaType
 from recompress.reference import Digest
-from recompress.results import Results
+from recompress.results import Named, Results
 from recompress.sbom import Policy
 from recompress.sbom_report import SbomAction, SbomReport
 from recompress.sbom_search import Found
@@ -78,7 +78,8 @@ def attach_found(
     assert found
     there = to or registry
     with registry.client() as source_client, there.client() as client:
-        named = Results(there.repository, None, digest, oci_twin)
+        oci_image = Named(there.repository, None, oci_twin) if oci_twin else None
+        named = Results(Named(there.repository, None, digest), oci_image)
         return sbom.attach(found, policy, source_client, client, source, named)
 
 

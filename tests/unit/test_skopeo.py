@@ -70,6 +70,11 @@ class Heard:
         self.events.append(event)
 
 
+def probe() -> None:
+    with skopeo.probing() as check:
+        check()
+
+
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     program = tmp_path / "skopeo"
     program.write_text(f"#!/bin/sh\n{text}\n")
@@ -79,7 +84,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 def test_a_skopeo_with_the_force_flag_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(tmp_path, monkeypatch, '[ "$*" = "copy --help" ] && echo "  --dest-force-compress-format  force"')
-    skopeo.probe()
+    probe()
 
 
 def test_a_skopeo_without_the_force_flag_is_refused_with_the_version_that_has_it(
@@ -87,13 +92,13 @@ def test_a_skopeo_without_the_force_flag_is_refused_with_the_version_that_has_it
 ) -> None:
     fake(tmp_path, monkeypatch, 'echo "  --dest-compress-format FORMAT"')
     with pytest.raises(SkopeoUnusable, match=r"no --dest-force-compress-format.*skopeo 1\.21 or newer"):
-        skopeo.probe()
+        probe()
 
 
 def test_no_skopeo_is_refused_with_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SkopeoUnusable, match=r"cannot be run \(No such file.*install skopeo 1\.21 or newer"):
-        skopeo.probe()
+        probe()
 
 
 def test_a_skopeo_that_cannot_be_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +107,7 @@ def test_a_skopeo_that_cannot_be_run_is_refused(tmp_path: Path, monkeypatch: pyt
     # Alone: a program that cannot be run is looked for further on.
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SkopeoUnusable):
-        skopeo.probe()
+        probe()
 
 
 def test_the_command_forces_zstd_chunked_and_pushes_without_a_tag(space: Workspace) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from recompress.reference import Digest, Repository
-from recompress.results import Results
+from recompress.reference import Digest, Reference
+from recompress.results import Named, Results
 from tests.tekton import konflux, matrix, pipeline, resources, results, validation
 from tests.tekton.pipeline import Ended
 from tests.tekton.resources import ROOT, ParamSpec, Pipeline, Task, load_pipeline, load_task, pipeline_task
@@ -70,13 +70,18 @@ def test_the_two_tasks_are_secured_alike() -> None:
     assert recompress.workspaces == index.workspaces
     assert recompress.step["securityContext"] == {
         "runAsNonRoot": True,
-        "runAsUser": 65532,
-        "runAsGroup": 65532,
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
         "seccompProfile": {"type": "RuntimeDefault"},
     }
+
+
+@pytest.mark.parametrize("name", ["recompress", "recompress-index"])
+def test_both_tasks_ask_for_cpu_and_memory_and_have_limits(name: str) -> None:
+    asked = TASKS[name].step["computeResources"]
+    assert asked.keys() == {"requests", "limits"}
+    assert all(part.keys() == {"cpu", "memory"} for part in asked.values())
 
 
 @pytest.mark.parametrize("name", ["recompress", "recompress-index"])
@@ -214,6 +219,9 @@ spec:
         ("tekton.dev/v1", "tekton.dev/v1beta1"),
         ("kind: Task", "kind: Pipeline"),
         ("results: [{name: r}]", "results: [{name: r, type: array}]"),
+        ("results: [{name: r}]", "results: [{name: r, type: object}]"),
+        ("results: [{name: r}]", "results: [{name: r, properties: {k: {type: string}}}]"),
+        ("results: [{name: r}]", "results: [{name: r, type: object, properties: {k: {type: array}}}]"),
         ("spec:", "spec:\n  sidecars: []"),
         ("default: x", "default: 1"),
         ("default: x", "type: array, default: x"),
@@ -271,11 +279,12 @@ def test_results_of_4096_bytes_with_what_tekton_adds_travel_and_one_byte_more_do
         results.message({"R": "x" * (room + 1)})
 
 
-def test_results_of_an_instance_stay_below_three_kilobytes_with_the_longest_names() -> None:
-    repository = Repository("registry.example.com", "x" * 234)
+def test_all_results_of_the_recompress_task_stay_below_3_kb_with_the_longest_names_there_are() -> None:
     digest = Digest.of(b"")
-    tag = f"sha256-{digest.hex}.zstd-chunked"
-    files = Results(repository, tag, digest, oci_twin=digest, sbom=digest).files()
+    repository = Reference.parse(f"registry.example.com:5000/{'x' * 229}").repository
+    assert len(str(repository)) == 255
+    longest = Named(repository, "t" * 128, digest)
+    files = Results(longest, longest, longest, digest).files()
     assert files.keys() == set(TASKS["recompress"].results)
     assert len(results.message(files)) < 3 * 1024
 
@@ -291,7 +300,7 @@ def test_a_result_that_is_not_declared_is_a_mistake(tmp_path: Path) -> None:
 
 
 def task(name: str, *params: ParamSpec) -> Task:
-    return Task(name, params, ("R",), (), {}, {})
+    return Task(name, params, ("R", "O"), (), {}, {}, {"O": ("key",)})
 
 
 ONE, MANY = task("one", ParamSpec("P", False, "")), task("many", ParamSpec("L", True, []))
@@ -339,6 +348,8 @@ PLAIN = entry("plain")
         (entry("t", params={"P": "$(tasks.other.results.R)"}), "task that is not there"),
         (entry("t", params={"P": "$(tasks.plain.results.S)"}), "not a named result"),
         (entry("t", params={"P": "$(tasks.plain.status)"}), "not a result"),
+        (entry("t", params={"P": "$(tasks.plain.results.O)"}), "is an object"),
+        (entry("t", "many", params={"L": "$(tasks.fanned.results.O[*])"}), "is an object"),
         (entry("t", params={"P": "$(tasks.fanned.results.R)"}), "in aggregate"),
         (entry("t", "many", params={"L": ["$(tasks.plain.results.R[*])"]}), "only without"),
         (entry("t", runAfter=["t"]), "wait for each other"),
@@ -380,6 +391,11 @@ def test_a_condition_that_the_harness_or_tekton_does_not_know_is_refused(
 def test_a_result_of_a_pipeline_has_to_be_there() -> None:
     with pytest.raises(Refused, match="result OUT"):
         validation.check(made_of(PLAIN, results={"OUT": "$(tasks.plain.results.S)"}), KNOWN)
+
+
+def test_a_result_of_a_pipeline_is_not_made_of_a_matrix() -> None:
+    with pytest.raises(Refused, match="cannot be made of a matrix's"):
+        validation.check(made_of(FANNED, results={"OUT": "$(tasks.fanned.results.R[*])"}), KNOWN)
 
 
 def echo(name: str, _: Task, params: Mapping[str, Value], __: frozenset[str]) -> Ended:

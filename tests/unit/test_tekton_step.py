@@ -50,12 +50,8 @@ def test_the_task_s_step_runs_with_the_rights_limits_and_environment_that_task_y
         {"IMAGE": IMAGE, "LEVEL": "3", "REUSE_FROM": ["x", "y"], "SBOM_FROM": ["s", "t"]}, tmp_path
     )
     asked = options(run)
-    assert asked[:4] == [
-        "--user=65532:65532",
-        "--cap-drop=ALL",
-        "--security-opt=no-new-privileges",
-        "--read-only",
-    ]
+    assert asked[:3] == ["--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only"]
+    assert not any(option.startswith("--user") for option in asked)
     assert "--env=RECOMPRESS_LEVEL=3" in asked
     assert "--env=DOCKER_CONFIG=" in asked
     assert not any("seccomp" in option for option in asked)
@@ -98,12 +94,43 @@ def test_a_security_context_becomes_options(tmp_path: Path, context: dict[str, A
 
 
 @pytest.mark.parametrize(
+    ("context", "user"), [({}, 1000680000), ({"runAsUser": 0, "runAsNonRoot": False}, 0)]
+)
+def test_the_user_that_a_cluster_chose_is_that_of_a_step_which_names_none(
+    tmp_path: Path, context: dict[str, Any], user: int
+) -> None:
+    made = task(command=["c"], securityContext=context)
+    assert f"--user={user}:0" in options(prepare(tmp_path, made, cluster=Cluster(user=1000680000)))
+
+
+def test_the_task_image_has_the_user_that_is_expected_of_it() -> None:
+    assert f"\nUSER {step.IMAGE_USER}:{step.IMAGE_USER}\n" in (ROOT / "Containerfile").read_text()
+
+
+def object_results(tmp_path: Path, value: str) -> dict[str, str]:
+    run = prepare(tmp_path, replace(task(command=["c"]), objects={"R": ("uri", "digest")}))
+    (run.results_dir / "R").write_text(value)
+    return run.results()
+
+
+def test_an_object_result_is_json_with_all_its_keys(tmp_path: Path) -> None:
+    value = '{"uri": "u", "digest": "d"}'
+    assert object_results(tmp_path, value) == {"R": value}
+
+
+@pytest.mark.parametrize("value", ["u", "[]", '{"uri": "u", "digest": 1}', '{"uri": "u"}'])
+def test_any_other_object_result_fails_the_run(tmp_path: Path, value: str) -> None:
+    with pytest.raises((AssertionError, ValueError)):
+        object_results(tmp_path, value)
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         {"workingDir": "/"},
         {"script": "x"},
         {"securityContext": {"privileged": True}},
-        {"securityContext": {"runAsNonRoot": True}},
+        {"securityContext": {"runAsUser": 0}},
         {"securityContext": {"runAsNonRoot": True, "runAsUser": 0}},
         {"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "x"}}},
         {"env": [{"name": "A", "valueFrom": {}}]},

@@ -114,7 +114,7 @@ def annotation_is(name: str, value: str | None) -> Change:
     ("change", "reason"),
     [
         (lambda t: t.update(mediaType=MediaType.DOCKER_MANIFEST), "not an OCI manifest"),
-        (lambda t: t["layers"].pop(), "has 1 layers, its source has 2"),
+        (lambda t: t["layers"].pop(), "has 1 layer, its source has 2"),
         (lambda t: t["layers"].append(t["layers"][0]), "has 3 layers, its source has 2"),
         (layer_is(mediaType=MediaType.OCI_LAYER_GZIP), "layer 2 of the twin, .* it was not recompressed"),
         (layer_is(mediaType=MediaType.OCI_LAYER), "it was not recompressed"),

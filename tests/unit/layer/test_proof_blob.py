@@ -74,8 +74,8 @@ def test_another_table_in_the_blob_than_was_fetched_is_found() -> None:
     toc, tar_split = sections_of(packed)
     foreign = sections_of(other)
     assert "the table of contents has the digest" in refused(replace(packed, sections=(toc[::-1], tar_split)))
-    assert "bytes were fetched at offset" in refused(replace(packed, sections=(foreign[0], tar_split)))
-    assert "bytes were fetched at offset" in refused(replace(packed, sections=(toc, foreign[1])))
+    assert "bytes came from offset" in refused(replace(packed, sections=(foreign[0], tar_split)))
+    assert "bytes came from offset" in refused(replace(packed, sections=(toc, foreign[1])))
     assert "the tar-split data " in refused(replace(packed, sections=(toc, tar_split[::-1])))
 
 

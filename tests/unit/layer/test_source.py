@@ -109,7 +109,7 @@ def test_another_blob_than_the_descriptor_says_is_found_before_anything_else(nam
     with pytest.raises(VerificationFailed) as caught:
         check_source(chunks(), descriptor(blob), Digest.of(ODD_LAYERS[name].tar))
     assert str(caught.value).startswith(
-        f"layer {Digest.of(blob)}: its descriptor says {len(blob)} bytes, but what was read of it are "
+        f"layer {Digest.of(blob)}: its descriptor says {len(blob)} bytes, but what was read of it is "
     )
 
 
