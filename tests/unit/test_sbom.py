@@ -263,7 +263,6 @@ def test_another_sbom_of_the_source_makes_another_one_of_the_twin(registry: Writ
         images.index([]),
         images.manifest(b"{}", [images.descriptor(SPDX, b"not there")]),
         images.manifest(b"{}", [images.descriptor(CYCLONEDX, SBOM)]),
-        images.manifest(b"{}", [{**images.descriptor(SPDX, b"large"), "size": 64 * 2**20}]),
         images.manifest(
             b"{}",
             [images.descriptor(SPDX, SBOM)],
@@ -278,6 +277,33 @@ def test_what_is_at_the_twins_tag_and_is_not_its_sbom_is_replaced(
     registry.add_manifest(there, MediaType.OCI_MANIFEST, f"{FALLBACK}.sbom")
     assert attach(registry).action is SbomAction.DERIVED
     assert json.loads(registry.sbom(TWIN))["name"] == f"{registry.repository}@{TWIN}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        (CYCLONEDX, {}),
+        (SPDX, {"subject": images.descriptor(MediaType.OCI_MANIFEST, b"another")}),
+    ],
+)
+def test_the_right_document_in_a_wrong_manifest_is_attached_anew(
+    registry: WritableRegistry, kind: str, more: dict[str, Any]
+) -> None:
+    registry.attach(GZIP.digest, SBOM)
+    attach(registry)
+    wrong = images.manifest(b"{}", [images.descriptor(kind, registry.sbom(TWIN))], **more)
+    registry.add_manifest(wrong, selector=f"{FALLBACK}.sbom")
+    attach(registry)
+    document = json.loads(registry.manifests[f"{FALLBACK}.sbom"][1])
+    assert (document["layers"][0]["mediaType"], document.get("subject")) == (SPDX, None)
+
+
+def test_what_has_another_size_than_the_twins_sbom_is_not_even_read(registry: WritableRegistry) -> None:
+    registry.attach(GZIP.digest, SBOM)
+    large = {**images.descriptor(SPDX, b"large"), "size": 64 * 2**20}
+    registry.add_manifest(images.manifest(b"{}", [large]), selector=f"{FALLBACK}.sbom")
+    attach(registry)
+    assert registry.server.asked("GET", str(Digest.of(b"large"))) == []
 
 
 # A source's SBOM that is wrong
