@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import BinaryIO, NoReturn
 
@@ -54,17 +55,20 @@ def prove_layer(
     toc: BinaryIO,
     tar_split: BinaryIO,
     max_uncompressed: int = MAX_UNCOMPRESSED,
+    *,
+    in_background: bool = False,
 ) -> LayerProof:
     """Prove that stream, table of contents and tar-split data of a layer hold the same, and hold `diff_id`.
 
     `blob` is the whole compressed blob in chunks of any size, read once. `toc` and `tar_split` are the
     sections of it that `Layout.of(layer)` names, fetched before; what the blob holds in their place has to be
-    the same. A layer that decompresses to more than `max_uncompressed` bytes is refused. Raises
+    the same. A layer that decompresses to more than `max_uncompressed` bytes is refused. With `in_background`
+    another thread reads and decompresses the blob, which is for a caller with a core to spare. Raises
     VerificationFailed, which says which layer, which path in it, what was expected and what was found.
     """
     proof = _Proof(layer, diff_id, max_uncompressed)
     try:
-        return proof.run(blob, toc, tar_split)
+        return proof.run(blob, toc, tar_split, in_background=in_background)
     except VerificationFailed as error:
         raise VerificationFailed(f"layer {layer.digest}: {proof.where}{error}") from None
 
@@ -75,6 +79,8 @@ def prove_stream(
     blob: Iterable[bytes],
     layout: Layout | None,
     max_uncompressed: int = MAX_UNCOMPRESSED,
+    *,
+    in_background: bool = False,
 ) -> LayerProof:
     """Prove that the tar stream of a zstd layer holds `diff_id`, where clients pull the layer in full anyway.
 
@@ -82,9 +88,12 @@ def prove_stream(
     are a reason by themselves if they are too large for clients; with None, the blob has to be the tar stream
     and nothing else. The rest is as in `prove_layer`.
     """
-    with about(f"layer {layer.digest}", VerificationFailed):
+    with ExitStack() as stack:
+        stack.enter_context(about(f"layer {layer.digest}", VerificationFailed))
         compressed = Blob(blob, layer.size)
-        frames = Frames(compressed, layout.content_end if layout else layer.size, max_uncompressed)
+        end = layout.content_end if layout else layer.size
+        frames = Frames(compressed, end, max_uncompressed, in_background=in_background)
+        stack.callback(frames.close)
         stream, judge, entries = TarStream(frames), PartialPull(), 0
         while (header := stream.next_header()) is not None:
             judge.see(header)
@@ -123,17 +132,22 @@ class _Proof:
             return ""
         return f"{printable(self._path)}: " if self._inside else f"after {printable(self._path)}: "
 
-    def run(self, chunks: Iterable[bytes], toc: BinaryIO, tar_split: BinaryIO) -> LayerProof:
+    def run(
+        self, chunks: Iterable[bytes], toc: BinaryIO, tar_split: BinaryIO, *, in_background: bool
+    ) -> LayerProof:
         layout = Layout.of(self._layer)
         layout.check_toc(toc)
         tar_split_digest = layout.tar_split.digest(tar_split)
         self._blob = Blob(chunks, self._layer.size)
-        self._frames = Frames(self._blob, layout.content_end, self._max_uncompressed)
+        self._frames = Frames(
+            self._blob, layout.content_end, self._max_uncompressed, in_background=in_background
+        )
         self._toc = Toc(decompressed(toc, layout.toc.uncompressed, "the table of contents"))
         self._tar_split = TarSplit(
             decompressed(tar_split, layout.tar_split.uncompressed, "the tar-split data")
         )
-        self._walk()
+        with closing(self._frames):
+            self._walk()
         _expect_digest("the tar-split data", self._toc.tar_split_digest, tar_split_digest)
         _expect_digest("the decompressed stream", self._diff_id, self._frames.digest)
         expected = (layout.toc_checksum, tar_split_digest)

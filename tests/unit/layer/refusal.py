@@ -13,10 +13,13 @@ Tamper = Callable[[Layer], None]
 
 
 def refused(packed: Packed) -> str:
-    """The message, without the name of the layer, which it has to begin with."""
-    with pytest.raises(VerificationFailed) as caught:
-        packed.prove()
-    message = str(caught.value)
+    """The message, by one thread or two, without the name of the layer, which it has to begin with."""
+    messages = set()
+    for in_background in (False, True):
+        with pytest.raises(VerificationFailed) as caught:
+            packed.prove(in_background=in_background)
+        messages.add(str(caught.value))
+    (message,) = messages
     start = f"layer {packed.layer.digest}: "
     assert message.startswith(start)
     assert "\n" not in message
