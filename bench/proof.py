@@ -19,6 +19,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +44,12 @@ class Layer:
     size: int
     entries: int
 
-    def prove(self, *, in_background: bool) -> None:
-        """Prove the layer; with two threads, if that is asked for."""
+    def prove(self, helper: Executor | None = None) -> None:
+        """Prove the layer."""
         layout, blob = Layout.of(self.descriptor), self.blob
         toc, tar_split = (io.BytesIO(blob[part.offset : part.end]) for part in (layout.toc, layout.tar_split))
         chunks = (blob[at : at + _CHUNK_BYTES] for at in range(0, len(blob), _CHUNK_BYTES))
-        prove_layer(self.descriptor, self.diff_id, chunks, toc, tar_split, in_background=in_background)
+        prove_layer(self.descriptor, self.diff_id, chunks, toc, tar_split, helper=helper)
 
 
 def main() -> None:
@@ -80,9 +81,10 @@ def main() -> None:
 
 
 def _alone(layer: Layer, cores: int) -> float:
-    began = time.perf_counter()
-    layer.prove(in_background=cores > 1)
-    return time.perf_counter() - began
+    with ThreadPoolExecutor(1) as helper:
+        began = time.perf_counter()
+        layer.prove(helper if cores > 1 else None)
+        return time.perf_counter() - began
 
 
 def _at_once(layers: Sequence[Layer], processes: int) -> float:
@@ -104,7 +106,7 @@ def _at_once(layers: Sequence[Layer], processes: int) -> float:
 
 def _one_by_one(layers: Sequence[Layer]) -> None:
     for layer in layers:
-        layer.prove(in_background=False)
+        layer.prove()
 
 
 # Layers

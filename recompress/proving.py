@@ -2,7 +2,7 @@
 
 The proof is arithmetic in Python, so threads would wait for each other; these are processes. They
 are forked before the program has any threads, which makes that safe and costs no start-up. A layer that is
-more than a core's share of all the work gets a thread besides, for that part of it which is not Python.
+more than a core's share of all the work has a thread to help with the hashing, which is not Python.
 """
 
 from __future__ import annotations
@@ -14,8 +14,16 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from ctypes import Array, c_uint64
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import RawArray
@@ -182,25 +190,26 @@ def _start_worker(parent: int, done: Array[c_uint64]) -> None:
         os._exit(1)
 
 
-def _prove(connection: Connection, claim: Claim, slot: int, in_background: bool) -> LayerProof:
-    with connection.client(claim.repository) as client:
+def _prove(connection: Connection, claim: Claim, slot: int, with_helper: bool) -> LayerProof:
+    with ExitStack() as stack:
+        helper = stack.enter_context(ThreadPoolExecutor(1)) if with_helper else None
+        client = stack.enter_context(connection.client(claim.repository))
         if claim.is_new:
             client.expect(claim.layer.digest)
-        return retrying(connection.attempts, lambda: _prove_once(client, claim, slot, in_background))
+        return retrying(connection.attempts, lambda: _prove_once(client, claim, slot, helper))
 
 
-def _prove_once(client: RepositoryClient, claim: Claim, slot: int, in_background: bool) -> LayerProof:
+def _prove_once(client: RepositoryClient, claim: Claim, slot: int, helper: Executor | None) -> LayerProof:
     layer, diff_id, limit = claim.layer, claim.diff_id, claim.max_uncompressed
     layout = layout_of(client, layer)
     if layout is None and claim.is_chunked:
         raise VerificationFailed(f"layer {layer.digest}: it is plain zstd, without a table of contents")
     if layout is None or layout.is_too_large:
         with client.blob(layer.digest) as chunks:
-            blob = _counted(chunks, slot)
-            return prove_stream(layer, diff_id, blob, layout, limit, in_background=in_background)
+            return prove_stream(layer, diff_id, _counted(chunks, slot), layout, limit, helper=helper)
     with fetched(client, layer, layout) as (toc, tar_split), client.blob(layer.digest) as chunks:
         full, blob = with_annotations(layer, layout), _counted(chunks, slot)
-        return prove_layer(full, diff_id, blob, toc, tar_split, limit, in_background=in_background)
+        return prove_layer(full, diff_id, blob, toc, tar_split, limit, helper=helper)
 
 
 def _counted(chunks: Iterator[bytes], slot: int) -> Iterator[bytes]:

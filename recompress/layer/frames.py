@@ -7,15 +7,15 @@ Everything here works in bounded memory, whatever the frames claim.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Executor
 from typing import BinaryIO, NamedTuple
 
 import zstandard
 
 from recompress.errors import VerificationFailed
-from recompress.layer.ahead import ahead
 from recompress.layer.compat import zstd
+from recompress.layer.hashing import Sha256
 from recompress.layer.sequences import LARGEST_HEADER, SMALLEST_FRAME, Walk, frame_header
 from recompress.reference import Digest
 
@@ -34,14 +34,14 @@ class Blob:
     """The compressed bytes of a layer in the order they arrive, counted and hashed.
 
     `chunks` may be of any size. `size` is what the descriptor says; any other number of bytes raises
-    VerificationFailed. `offset` is where in the blob the next unread byte is.
+    VerificationFailed. `offset` is where in the blob the next unread byte is. A `helper` does the hashing.
     """
 
-    def __init__(self, chunks: Iterable[bytes], size: int) -> None:
+    def __init__(self, chunks: Iterable[bytes], size: int, helper: Executor | None = None) -> None:
         self._chunks = iter(chunks)
         self._size = size
         self._received = 0
-        self._sha256 = hashlib.sha256()
+        self._sha256 = Sha256(helper)
         self._buffer = memoryview(b"")
         self._start = 0
         self.offset = 0
@@ -101,23 +101,17 @@ class Frames:
     there may be. All offsets and sizes are in bytes. Raises VerificationFailed for anything that is not a
     plain zstd frame: a skippable one among them could show a second table of contents to another reader.
 
-    With `in_background` another thread reads the blob, decompresses and hashes, ahead of the reader. The blob
-    may be used again when the stream has ended, or after `close`.
+    A `helper` does the hashing.
     """
 
-    def __init__(self, blob: Blob, end: int, limit: int, *, in_background: bool = False) -> None:
+    def __init__(self, blob: Blob, end: int, limit: int, helper: Executor | None = None) -> None:
         self._end = end
-        self._decoder = _Decoder(blob, end, limit)
-        pieces = self._decoder.pieces()
-        self._pieces = ahead(pieces, lambda piece: len(piece.data)) if in_background else pieces
+        self._decoder = _Decoder(blob, end, limit, helper)
+        self._pieces = self._decoder.pieces()
         self._piece = b""
         self._at = 0
         # Where the next frame begins; None in the middle of one.
         self._offset: int | None = blob.offset
-
-    def close(self) -> None:
-        """From here on nothing is read of the blob."""
-        self._pieces.close()
 
     @property
     def digest(self) -> Digest:
@@ -178,15 +172,15 @@ class Frames:
 
 
 class _Decoder:
-    """The half of Frames that can work in another thread: from a blob to pieces, counted and hashed."""
+    """The half of Frames that makes pieces of a blob, counted and hashed."""
 
-    def __init__(self, blob: Blob, end: int, limit: int) -> None:
+    def __init__(self, blob: Blob, end: int, limit: int, helper: Executor | None) -> None:
         self._blob = blob
         self._end = end
         self._limit = limit
         self._context = zstandard.ZstdDecompressor()
         self._empty_in_a_row = 0
-        self.sha256 = hashlib.sha256()
+        self.sha256 = Sha256(helper)
         self.decompressed = 0
 
     def pieces(self) -> Generator[Piece]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import BinaryIO, NoReturn
 
@@ -19,6 +19,7 @@ import anycrc  # type: ignore[import-untyped]
 from recompress.errors import VerificationFailed, about
 from recompress.layer.attributes import compare_attributes
 from recompress.layer.frames import PIECE, Blob, Frames, decompressed
+from recompress.layer.hashing import BATCH_BYTES, Sha256
 from recompress.layer.layout import Layout
 from recompress.layer.partial import PartialPull, Verdict
 from recompress.layer.tarsplit import TarSplit
@@ -34,6 +35,9 @@ MAX_UNCOMPRESSED = 2**40
 crc64: Callable[[bytes, int], int] = anycrc.Model("CRC64-GO-ISO").calc
 """`crc64(data, before)`: the checksum that tar-split keeps of each file (tar/storage.CRCTable).
 `before` is that of the bytes that come before `data`, 0 where there are none."""
+
+_LARGE_FILE_BYTES = 4 * BATCH_BYTES
+"""The content of smaller files is hashed at once: there would be waiting for the helper at their ends."""
 
 _EMPTY = str(Digest.of(b""))
 
@@ -56,19 +60,19 @@ def prove_layer(
     tar_split: BinaryIO,
     max_uncompressed: int = MAX_UNCOMPRESSED,
     *,
-    in_background: bool = False,
+    helper: Executor | None = None,
 ) -> LayerProof:
     """Prove that stream, table of contents and tar-split data of a layer hold the same, and hold `diff_id`.
 
     `blob` is the whole compressed blob in chunks of any size, read once. `toc` and `tar_split` are the
     sections of it that `Layout.of(layer)` names, fetched before; what the blob holds in their place has to be
-    the same. A layer that decompresses to more than `max_uncompressed` bytes is refused. With `in_background`
-    another thread reads and decompresses the blob, which is for a caller with a core to spare. Raises
-    VerificationFailed, which says which layer, which path in it, what was expected and what was found.
+    the same. A layer that decompresses to more than `max_uncompressed` bytes is refused. A thread of
+    `helper` does a part of the hashing, for a caller with a core to spare. Raises VerificationFailed, which
+    says which layer, which path in it, what was expected and what was found.
     """
-    proof = _Proof(layer, diff_id, max_uncompressed)
+    proof = _Proof(layer, diff_id, max_uncompressed, helper)
     try:
-        return proof.run(blob, toc, tar_split, in_background=in_background)
+        return proof.run(blob, toc, tar_split)
     except VerificationFailed as error:
         raise VerificationFailed(f"layer {layer.digest}: {proof.where}{error}") from None
 
@@ -80,7 +84,7 @@ def prove_stream(
     layout: Layout | None,
     max_uncompressed: int = MAX_UNCOMPRESSED,
     *,
-    in_background: bool = False,
+    helper: Executor | None = None,
 ) -> LayerProof:
     """Prove that the tar stream of a zstd layer holds `diff_id`, where clients pull the layer in full anyway.
 
@@ -88,12 +92,9 @@ def prove_stream(
     are a reason by themselves if they are too large for clients; with None, the blob has to be the tar stream
     and nothing else. The rest is as in `prove_layer`.
     """
-    with ExitStack() as stack:
-        stack.enter_context(about(f"layer {layer.digest}", VerificationFailed))
-        compressed = Blob(blob, layer.size)
-        end = layout.content_end if layout else layer.size
-        frames = Frames(compressed, end, max_uncompressed, in_background=in_background)
-        stack.callback(frames.close)
+    with about(f"layer {layer.digest}", VerificationFailed):
+        compressed = Blob(blob, layer.size, helper)
+        frames = Frames(compressed, layout.content_end if layout else layer.size, max_uncompressed, helper)
         stream, judge, entries = TarStream(frames), PartialPull(), 0
         while (header := stream.next_header()) is not None:
             judge.see(header)
@@ -115,10 +116,13 @@ def prove_stream(
 
 
 class _Proof:
-    def __init__(self, layer: Descriptor, diff_id: Digest, max_uncompressed: int) -> None:
+    def __init__(
+        self, layer: Descriptor, diff_id: Digest, max_uncompressed: int, helper: Executor | None
+    ) -> None:
         self._layer = layer
         self._diff_id = diff_id
         self._max_uncompressed = max_uncompressed
+        self._helper = helper
         self._path: bytes | None = None
         self._inside = False
         self._entries = 0
@@ -132,22 +136,17 @@ class _Proof:
             return ""
         return f"{printable(self._path)}: " if self._inside else f"after {printable(self._path)}: "
 
-    def run(
-        self, chunks: Iterable[bytes], toc: BinaryIO, tar_split: BinaryIO, *, in_background: bool
-    ) -> LayerProof:
+    def run(self, chunks: Iterable[bytes], toc: BinaryIO, tar_split: BinaryIO) -> LayerProof:
         layout = Layout.of(self._layer)
         layout.check_toc(toc)
         tar_split_digest = layout.tar_split.digest(tar_split)
-        self._blob = Blob(chunks, self._layer.size)
-        self._frames = Frames(
-            self._blob, layout.content_end, self._max_uncompressed, in_background=in_background
-        )
+        self._blob = Blob(chunks, self._layer.size, self._helper)
+        self._frames = Frames(self._blob, layout.content_end, self._max_uncompressed, self._helper)
         self._toc = Toc(decompressed(toc, layout.toc.uncompressed, "the table of contents"))
         self._tar_split = TarSplit(
             decompressed(tar_split, layout.tar_split.uncompressed, "the tar-split data")
         )
-        with closing(self._frames):
-            self._walk()
+        self._walk()
         _expect_digest("the tar-split data", self._toc.tar_split_digest, tar_split_digest)
         _expect_digest("the decompressed stream", self._diff_id, self._frames.digest)
         expected = (layout.toc_checksum, tar_split_digest)
@@ -205,7 +204,7 @@ class _Proof:
 
     def _content(self, entry: TocEntry) -> int:
         """Read the content of a file, in its chunks where it has any, and return its CRC-64."""
-        whole = hashlib.sha256()
+        whole = Sha256(self._helper) if entry.size > _LARGE_FILE_BYTES else hashlib.sha256()
         checksum = position = 0
         chunk, following = entry, self._toc.next_chunk()
         chunked = following is not None

@@ -49,7 +49,7 @@ def claim_of(registry: FakeRegistry) -> Claim:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "cores", "with_two_threads"),
+    ("sizes", "cores", "with_helper"),
     [
         ([5], 1, []),
         ([5], 2, [5]),
@@ -60,15 +60,15 @@ def claim_of(registry: FakeRegistry) -> Claim:
         ([9, 1, 1], 4, [9]),
     ],
 )
-def test_a_layer_that_is_more_than_a_cores_share_has_two_threads(
+def test_a_layer_that_is_more_than_a_cores_share_has_a_helper(
     registry: FakeRegistry,
     monkeypatch: pytest.MonkeyPatch,
     sizes: list[int],
     cores: int,
-    with_two_threads: list[int],
+    with_helper: list[int],
 ) -> None:
-    def prove(layer: Descriptor, *_: object, in_background: bool) -> NoReturn:
-        raise VerificationFailed(f"{layer.size} {in_background}")
+    def prove(layer: Descriptor, *_: object, helper: object) -> NoReturn:
+        raise VerificationFailed(f"{layer.size} {helper is not None}")
 
     # The workers are forked, and have these too.
     monkeypatch.setattr(proving, "prove_stream", prove)
@@ -83,7 +83,7 @@ def test_a_layer_that_is_more_than_a_cores_share_has_two_threads(
     ]
     with Provers(2, CONNECTION) as provers:
         said = map(str, provers.prove(claims, REPORTER).values())
-    assert sorted(said) == sorted(f"{size} {size in with_two_threads}" for size in sizes)
+    assert sorted(said) == sorted(f"{size} {size in with_helper}" for size in sizes)
 
 
 def test_a_prover_that_is_killed_while_it_has_nothing_to_do_is_told(registry: FakeRegistry) -> None:

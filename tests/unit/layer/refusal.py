@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,12 +14,13 @@ Tamper = Callable[[Layer], None]
 
 
 def refused(packed: Packed) -> str:
-    """The message, by one thread or two, without the name of the layer, which it has to begin with."""
+    """The message, with a helper and without, without the name of the layer, which it has to begin with."""
     messages = set()
-    for in_background in (False, True):
-        with pytest.raises(VerificationFailed) as caught:
-            packed.prove(in_background=in_background)
-        messages.add(str(caught.value))
+    with ThreadPoolExecutor(1) as pool:
+        for helper in (None, pool):
+            with pytest.raises(VerificationFailed) as caught:
+                packed.prove(helper=helper)
+            messages.add(str(caught.value))
     (message,) = messages
     start = f"layer {packed.layer.digest}: "
     assert message.startswith(start)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recompress.errors import VerificationFailed
-from recompress.layer.tarstream import TarHeader, TarStream
+from recompress.layer.tarstream import TarHeader, TarStream, _check
 from tests.data.make_layers import END, header
 from tests.tampering import Layer
 
@@ -209,6 +209,17 @@ def test_a_signed_checksum_is_right_too() -> None:
     signed = sum(byte - 256 if byte > 127 else byte for byte in block[:148] + b" " * 8 + block[156:])
     block[148:156] = b"%06o\0 " % signed
     assert one(bytes(block) + END).name == b"caf\xe9\xff"
+
+
+@given(st.binary(min_size=512, max_size=512), st.sampled_from([b"", b"\xff"]))
+def test_the_checksum_is_the_sum_of_all_bytes_but_its_own(data: bytes, fill: bytes) -> None:
+    block = bytearray(fill * 512 or data)
+    block[156:157] = b"0"
+    block[148:156] = b"%06o\0 " % (sum(block[:148]) + 8 * 32 + sum(block[156:]))
+    _check(bytes(block))
+    block[148:156] = b"%06o\0 " % (sum(block[:148]) + 8 * 32 + sum(block[156:]) + 1)
+    with pytest.raises(VerificationFailed, match="the checksum of the tar header is wrong"):
+        _check(bytes(block))
 
 
 @pytest.mark.parametrize("at", [0, 147, 148, 156, 511])
