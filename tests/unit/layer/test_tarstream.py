@@ -8,11 +8,11 @@ import tarfile
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recompress.errors import VerificationFailed
-from recompress.layer.tarstream import TarHeader, TarStream, _check
+from recompress.layer.tarstream import TarHeader, TarStream
 from tests.data.make_layers import END, header
 from tests.tampering import Layer
 
@@ -211,15 +211,13 @@ def test_a_signed_checksum_is_right_too() -> None:
     assert one(bytes(block) + END).name == b"caf\xe9\xff"
 
 
-@given(st.binary(min_size=512, max_size=512), st.sampled_from([b"", b"\xff"]))
-def test_the_checksum_is_the_sum_of_all_bytes_but_its_own(data: bytes, fill: bytes) -> None:
-    block = bytearray(fill * 512 or data)
-    block[156:157] = b"0"
-    block[148:156] = b"%06o\0 " % (sum(block[:148]) + 8 * 32 + sum(block[156:]))
-    _check(bytes(block))
-    block[148:156] = b"%06o\0 " % (sum(block[:148]) + 8 * 32 + sum(block[156:]) + 1)
-    with pytest.raises(VerificationFailed, match="the checksum of the tar header is wrong"):
-        _check(bytes(block))
+@given(st.binary(min_size=1, max_size=100), st.binary(min_size=1, max_size=155))
+@example(b"\xff" * 100, b"\xff" * 155)
+def test_the_checksum_is_the_sum_of_all_bytes_but_its_own(name: bytes, prefix: bytes) -> None:
+    block = bytearray(header(name, o345=prefix))
+    assert one(bytes(block) + END).type == "reg"
+    block[148:156] = b"%06o\0 " % (int(block[148:154], 8) + 1)
+    assert "the checksum of the tar header is wrong" in refused(bytes(block) + END)
 
 
 @pytest.mark.parametrize("at", [0, 147, 148, 156, 511])
