@@ -1,7 +1,8 @@
 """The proof by content of several layers at once, each core at work on one.
 
 The proof is arithmetic in Python, so threads would wait for each other; these are processes. They
-are forked before the program has any threads, which makes that safe and costs no start-up.
+are forked before the program has any threads, which makes that safe and costs no start-up. A layer that is
+more than a core's share of all the work has a thread to help with the hashing, which is not Python.
 """
 
 from __future__ import annotations
@@ -13,14 +14,23 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from ctypes import Array, c_uint64
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import RawArray
 from typing import ParamSpec, TypeVar
 
 from recompress.errors import RecompressError, Unavailable, VerificationFailed
+from recompress.jobs import default_jobs
 from recompress.layer import MAX_UNCOMPRESSED, LayerProof, prove_layer, prove_stream
 from recompress.manifest import Descriptor
 from recompress.progress import Reporter
@@ -113,10 +123,12 @@ class Provers:
         outcomes: dict[Claim, LayerProof | RecompressError] = {}
         # The largest first: nobody is to wait for a large one that was begun last.
         by_size = sorted(dict.fromkeys(claims), key=lambda claim: claim.layer.size, reverse=True)
+        share = sum(claim.layer.size for claim in by_size) / default_jobs()
         for number, claim in enumerate(by_size):
             slot = number % _SLOTS
             self._done[slot] = 0
-            pending[self._submit(_prove, self._connection, claim, slot)] = (slot, claim)
+            future = self._submit(_prove, self._connection, claim, slot, claim.layer.size > share)
+            pending[future] = (slot, claim)
         while pending:
             ended, _ = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
             for slot, claim in pending.values():
@@ -180,31 +192,26 @@ def _start_worker(parent: int, done: Array[c_uint64]) -> None:
         os._exit(1)
 
 
-def _prove(connection: Connection, claim: Claim, slot: int) -> LayerProof:
-    with connection.client(claim.repository, claim.credentials_of) as client:
+def _prove(connection: Connection, claim: Claim, slot: int, with_helper: bool) -> LayerProof:
+    with ExitStack() as stack:
+        helper = stack.enter_context(ThreadPoolExecutor(1)) if with_helper else None
+        client = stack.enter_context(connection.client(claim.repository, claim.credentials_of))
         if claim.is_new:
             client.expect(claim.layer.digest)
-        return retrying(connection.attempts, lambda: _prove_once(client, claim, slot))
+        return retrying(connection.attempts, lambda: _prove_once(client, claim, slot, helper))
 
 
-def _prove_once(client: RepositoryClient, claim: Claim, slot: int) -> LayerProof:
-    layer = claim.layer
+def _prove_once(client: RepositoryClient, claim: Claim, slot: int, helper: Executor | None) -> LayerProof:
+    layer, diff_id, limit = claim.layer, claim.diff_id, claim.max_uncompressed
     layout = layout_of(client, layer)
     if layout is None and claim.is_chunked:
         raise VerificationFailed(f"layer {layer.digest}: it is plain zstd, without a table of contents")
     if layout is None or layout.is_too_large:
         with client.blob(layer.digest) as chunks:
-            blob = _counted(chunks, slot)
-            return prove_stream(layer, claim.diff_id, blob, layout, claim.max_uncompressed)
+            return prove_stream(layer, diff_id, _counted(chunks, slot), layout, limit, helper=helper)
     with fetched(client, layer, layout) as (toc, tar_split), client.blob(layer.digest) as chunks:
-        return prove_layer(
-            with_annotations(layer, layout),
-            claim.diff_id,
-            _counted(chunks, slot),
-            toc,
-            tar_split,
-            claim.max_uncompressed,
-        )
+        full, blob = with_annotations(layer, layout), _counted(chunks, slot)
+        return prove_layer(full, diff_id, blob, toc, tar_split, limit, helper=helper)
 
 
 def _counted(chunks: Iterator[bytes], slot: int) -> Iterator[bytes]:

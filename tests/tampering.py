@@ -11,6 +11,7 @@ import io
 import json
 import struct
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,13 @@ class Packed:
         )
         return cls(descriptor, Digest.parse(layer["diffId"]), (DATA / f"{name}.layer").read_bytes())
 
-    def prove(self, chunk: int = 1 << 20, limit: int = 1 << 30) -> LayerProof:
+    def prove(self, chunk: int = 1 << 20, limit: int = 1 << 30, helper: Executor | None = None) -> LayerProof:
         """Fetch both sections as a client would, then stream the blob in chunks of that many bytes."""
         layout = Layout.of(self.layer)
         toc, tar_split = self.sections or (self.section(layout.toc), self.section(layout.tar_split))
         chunks = (self.blob[at : at + chunk] for at in range(0, len(self.blob), chunk))
-        return prove_layer(self.layer, self.diff_id, chunks, io.BytesIO(toc), io.BytesIO(tar_split), limit)
+        tables = io.BytesIO(toc), io.BytesIO(tar_split)
+        return prove_layer(self.layer, self.diff_id, chunks, *tables, limit, helper=helper)
 
     def section(self, section: Section) -> bytes:
         return self.blob[section.offset : section.end]

@@ -7,12 +7,15 @@ Everything here works in bounded memory, whatever the frames claim.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Executor
+from typing import BinaryIO, NamedTuple
+
+import zstandard
 
 from recompress.errors import VerificationFailed
 from recompress.layer.compat import zstd
+from recompress.layer.hashing import Sha256
 from recompress.layer.sequences import LARGEST_HEADER, SMALLEST_FRAME, Walk, frame_header
 from recompress.printable import counted
 from recompress.reference import Digest
@@ -32,14 +35,14 @@ class Blob:
     """The compressed bytes of a layer in the order they arrive, counted and hashed.
 
     `chunks` may be of any size. `size` is what the descriptor says; any other number of bytes raises
-    VerificationFailed. `offset` is where in the blob the next unread byte is.
+    VerificationFailed. `offset` is where in the blob the next unread byte is. A `helper` does the hashing.
     """
 
-    def __init__(self, chunks: Iterable[bytes], size: int) -> None:
+    def __init__(self, chunks: Iterable[bytes], size: int, helper: Executor | None = None) -> None:
         self._chunks = iter(chunks)
         self._size = size
         self._received = 0
-        self._sha256 = hashlib.sha256()
+        self._sha256 = Sha256(helper)
         self._buffer = memoryview(b"")
         self._start = 0
         self.offset = 0
@@ -87,33 +90,41 @@ class Blob:
             )
 
 
+class Piece(NamedTuple):
+    """Decompressed bytes of one frame; `end` is the offset in the blob behind it where they are its last."""
+
+    data: bytes
+    end: int | None
+
+
 class Frames:
     """The decompressed stream of the frames in `blob` up to the offset `end`.
 
     Every byte counts towards `digest` and `decompressed` as soon as it is there, and `limit` bounds how many
     there may be. All offsets and sizes are in bytes. Raises VerificationFailed for anything that is not a
     plain zstd frame: a skippable one among them could show a second table of contents to another reader.
+
+    A `helper` does the hashing.
     """
 
-    def __init__(self, blob: Blob, end: int, limit: int) -> None:
-        self._blob = blob
+    def __init__(self, blob: Blob, end: int, limit: int, helper: Executor | None = None) -> None:
         self._end = end
-        self._limit = limit
-        self._decompressor: zstd.ZstdDecompressor | None = None
-        self._walk: Walk | None = None
-        self._frame_offset = 0
-        self._frame_start = 0
-        self._frame_content: int | None = None
-        self._empty_in_a_row = 0
+        self._decoder = _Decoder(blob, end, limit, helper)
+        self._pieces = self._decoder.pieces()
         self._piece = b""
         self._at = 0
-        self._sha256 = hashlib.sha256()
-        self.decompressed = 0
+        # Where the next frame begins; None in the middle of one.
+        self._offset: int | None = blob.offset
 
     @property
     def digest(self) -> Digest:
         """The digest of everything that was decompressed until now."""
-        return Digest(self._sha256.hexdigest())
+        return Digest(self._decoder.sha256.hexdigest())
+
+    @property
+    def decompressed(self) -> int:
+        """How many bytes were decompressed until now."""
+        return self._decoder.decompressed
 
     def frame_offset(self, at_least: int = 0) -> int | None:
         """Where in the blob the next frame begins; None where the stream is in the middle of a frame.
@@ -122,17 +133,16 @@ class Frames:
         """
         # The checksum at the end of a frame can be unread when its last byte has been read.
         while self._at == len(self._piece):
-            if self._decompressor is None and self._blob.offset >= min(at_least, self._end):
-                return self._blob.offset
+            if self._offset is not None and self._offset >= min(at_least, self._end):
+                return self._offset
             self._advance()
         return None
 
     def read(self, limit: int) -> bytes:
         """The next bytes, at most `limit`, of one frame; none only at the end of the last frame."""
         while self._at == len(self._piece):
-            if self._decompressor is None and self._blob.offset == self._end:
+            if not self._advance():
                 return b""
-            self._advance()
         at = self._at
         piece = self._piece
         if at == 0 and len(piece) <= limit:
@@ -154,75 +164,101 @@ class Frames:
             missing -= len(data)
         return b"".join(parts)
 
-    def _advance(self) -> None:
-        """Decompress the next piece, which may be empty, of the open frame or else of the next one."""
-        try:
-            if self._decompressor is None:
-                self._open()
-            else:
-                self._continue(self._decompressor)
-        except zstd.ZstdError as error:
-            raise VerificationFailed(
-                f"the zstd frame at offset {self._frame_offset} cannot be read: {error}"
-            ) from None
+    def _advance(self) -> bool:
+        """Go on to the next piece, if there is one."""
+        piece = next(self._pieces, None)
+        if piece is None:
+            return False
+        self._piece, self._offset = piece
+        self._at = 0
+        return True
 
-    def _open(self) -> None:
-        self._frame_offset = self._blob.offset
-        self._frame_start = self.decompressed
+
+class _Decoder:
+    """The half of Frames that makes pieces of a blob, counted and hashed."""
+
+    def __init__(self, blob: Blob, end: int, limit: int, helper: Executor | None) -> None:
+        self._blob = blob
+        self._end = end
+        self._limit = limit
+        self._context = zstandard.ZstdDecompressor()
+        self._empty_in_a_row = 0
+        self.sha256 = Sha256(helper)
+        self.decompressed = 0
+
+    def pieces(self) -> Generator[Piece]:
+        """The frames in pieces, which may be empty; the last one of each says where it ends."""
+        while (offset := self._blob.offset) < self._end:
+            try:
+                yield from self._frame(offset)
+            except zstd.ZstdError as error:
+                raise VerificationFailed(
+                    f"the zstd frame at offset {offset} cannot be read: {error}"
+                ) from None
+
+    def _frame(self, offset: int) -> Generator[Piece]:
         data = self._blob.peek(_READ_AHEAD, self._end)
         start = bytes(data[:LARGEST_HEADER])
         if not start.startswith(_FRAME_MAGIC):
-            raise VerificationFailed(f"there is no zstd frame at offset {self._frame_offset}")
+            raise VerificationFailed(f"there is no zstd frame at offset {offset}")
         if len(start) < SMALLEST_FRAME:
-            raise self._no_end()
-        header_length, window, self._frame_content = frame_header(start)
-        self._walk = None
+            raise _no_end(offset)
+        header_length, window, content = frame_header(start)
         # Handing over the bytes of one frame alone saves copying back what belongs to the next ones.
-        data = data[: _frame_size(data)]
+        size = _frame_size(data)
+        data = data[:size]
+        if size and content and content <= min(window, PIECE) and (piece := self._whole(data)):
+            self._take(size, piece)
+            yield self._last(offset, piece, len(piece), content)
+            return
         decompressor = zstd.ZstdDecompressor()
         piece = decompressor.decompress(data, PIECE)
-        if not decompressor.eof or len(piece) > window:
-            self._walk = Walk(header_length, window)
-        self._take(decompressor, data, piece)
+        walk = None if decompressor.eof and len(piece) <= window else Walk(header_length, window)
+        before = self.decompressed
+        while True:
+            used = len(data) - len(decompressor.unused_data)
+            if walk is not None:
+                walk.feed(data[:used])
+            self._take(used, piece)
+            if decompressor.eof:
+                break
+            yield Piece(piece, None)
+            data = self._blob.peek(1, self._end) if decompressor.needs_input else memoryview(b"")
+            if decompressor.needs_input and not data:
+                raise _no_end(offset)
+            piece = decompressor.decompress(data, PIECE)
+        yield self._last(offset, piece, self.decompressed - before, content)
 
-    def _continue(self, decompressor: zstd.ZstdDecompressor) -> None:
-        data = self._blob.peek(1, self._end) if decompressor.needs_input else memoryview(b"")
-        if decompressor.needs_input and not data:
-            raise self._no_end()
-        self._take(decompressor, data, decompressor.decompress(data, PIECE))
+    def _whole(self, frame: memoryview) -> bytes | None:
+        """What is in a small frame, as nearly all are; None for one that is damaged.
 
-    def _take(self, decompressor: zstd.ZstdDecompressor, data: memoryview, piece: bytes) -> None:
-        """Take what was decompressed of `data`, and see whether the frame ends there."""
-        used = len(data) - len(decompressor.unused_data)
-        if self._walk is not None:
-            self._walk.feed(data[:used])
+        The standard library makes a new decoder for each frame. For that libzstd asks the CPU what it can do,
+        and in a virtual machine the answer takes longer than all of the decompression.
+        """
+        try:
+            return self._context.decompress(frame)
+        except zstandard.ZstdError:
+            return None
+
+    def _take(self, used: int, piece: bytes) -> None:
+        """Count bytes of the blob as read, and what they decompress to."""
         self._blob.skip(used)
-        self._decompressor = decompressor
-        self._piece = piece
-        self._at = 0
-        self._sha256.update(piece)
+        self.sha256.update(piece)
         self.decompressed += len(piece)
         if self.decompressed > self._limit:
             raise VerificationFailed(f"it decompresses to more than the allowed {self._limit} bytes")
-        if decompressor.eof:
-            self._close()
 
-    def _close(self) -> None:
-        self._decompressor = None
-        content = self.decompressed - self._frame_start
-        if self._frame_content not in (None, content):
-            raise zstd.ZstdError(
-                f"it has {counted(content, 'byte')}, but its header says {self._frame_content}"
-            )
-        self._empty_in_a_row = 0 if content else self._empty_in_a_row + 1
+    def _last(self, offset: int, piece: bytes, found: int, promised: int | None) -> Piece:
+        """The last piece of the frame at `offset`, which has `found` bytes."""
+        if promised not in (None, found):
+            raise zstd.ZstdError(f"it has {counted(found, 'byte')}, but its header says {promised}")
+        self._empty_in_a_row = 0 if found else self._empty_in_a_row + 1
         if self._empty_in_a_row > _MOST_EMPTY_IN_A_ROW:
             raise VerificationFailed(
-                f"the zstd frame at offset {self._frame_offset} is empty, like the {_MOST_EMPTY_IN_A_ROW} "
+                f"the zstd frame at offset {offset} is empty, like the {_MOST_EMPTY_IN_A_ROW} "
                 "before it: no tool puts so many in a row"
             )
-
-    def _no_end(self) -> VerificationFailed:
-        return VerificationFailed(f"the zstd frame at offset {self._frame_offset} has no end")
+        return Piece(piece, self._blob.offset)
 
 
 def decompressed(compressed: BinaryIO, length: int, what: str) -> Iterator[bytes]:
@@ -271,9 +307,13 @@ def decompressed(compressed: BinaryIO, length: int, what: str) -> Iterator[bytes
         raise VerificationFailed(f"{what} is followed by something that does not belong to it")
 
 
-def _frame_size(data: memoryview) -> int:
+def _no_end(offset: int) -> VerificationFailed:
+    return VerificationFailed(f"the zstd frame at offset {offset} has no end")
+
+
+def _frame_size(data: memoryview) -> int | None:
     try:
         return zstd.get_frame_size(data)
     except zstd.ZstdError:
         # Either there is more of the frame to come, or it is damaged and decompressing it will tell.
-        return len(data)
+        return None

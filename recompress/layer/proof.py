@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import BinaryIO, NoReturn
 
@@ -18,6 +19,7 @@ import anycrc  # type: ignore[import-untyped]
 from recompress.errors import VerificationFailed, about
 from recompress.layer.attributes import compare_attributes
 from recompress.layer.frames import PIECE, Blob, Frames, decompressed
+from recompress.layer.hashing import BATCH_BYTES, Sha256
 from recompress.layer.layout import Layout
 from recompress.layer.partial import PartialPull, Verdict
 from recompress.layer.tarsplit import TarSplit
@@ -33,6 +35,9 @@ MAX_UNCOMPRESSED = 2**40
 crc64: Callable[[bytes, int], int] = anycrc.Model("CRC64-GO-ISO").calc
 """`crc64(data, before)`: the checksum that tar-split keeps of each file (tar/storage.CRCTable).
 `before` is that of the bytes that come before `data`, 0 where there are none."""
+
+_LARGE_FILE_BYTES = 4 * BATCH_BYTES
+"""The content of smaller files is hashed at once: there would be waiting for the helper at their ends."""
 
 _EMPTY = str(Digest.of(b""))
 
@@ -54,15 +59,18 @@ def prove_layer(
     toc: BinaryIO,
     tar_split: BinaryIO,
     max_uncompressed: int = MAX_UNCOMPRESSED,
+    *,
+    helper: Executor | None = None,
 ) -> LayerProof:
     """Prove that stream, table of contents and tar-split data of a layer hold the same, and hold `diff_id`.
 
     `blob` is the whole compressed blob in chunks of any size, read once. `toc` and `tar_split` are the
     sections of it that `Layout.of(layer)` names, fetched before; what the blob holds in their place has to be
-    the same. A layer that decompresses to more than `max_uncompressed` bytes is refused. Raises
-    VerificationFailed, which says which layer, which path in it, what was expected and what was found.
+    the same. A layer that decompresses to more than `max_uncompressed` bytes is refused. A thread of
+    `helper` does a part of the hashing, for a caller with a core to spare. Raises VerificationFailed, which
+    says which layer, which path in it, what was expected and what was found.
     """
-    proof = _Proof(layer, diff_id, max_uncompressed)
+    proof = _Proof(layer, diff_id, max_uncompressed, helper)
     try:
         return proof.run(blob, toc, tar_split)
     except VerificationFailed as error:
@@ -75,6 +83,8 @@ def prove_stream(
     blob: Iterable[bytes],
     layout: Layout | None,
     max_uncompressed: int = MAX_UNCOMPRESSED,
+    *,
+    helper: Executor | None = None,
 ) -> LayerProof:
     """Prove that the tar stream of a zstd layer holds `diff_id`, where clients pull the layer in full anyway.
 
@@ -83,8 +93,8 @@ def prove_stream(
     and nothing else. The rest is as in `prove_layer`.
     """
     with about(f"layer {layer.digest}", VerificationFailed):
-        compressed = Blob(blob, layer.size)
-        frames = Frames(compressed, layout.content_end if layout else layer.size, max_uncompressed)
+        compressed = Blob(blob, layer.size, helper)
+        frames = Frames(compressed, layout.content_end if layout else layer.size, max_uncompressed, helper)
         stream, judge, entries = TarStream(frames), PartialPull(), 0
         while (header := stream.next_header()) is not None:
             judge.see(header)
@@ -106,10 +116,13 @@ def prove_stream(
 
 
 class _Proof:
-    def __init__(self, layer: Descriptor, diff_id: Digest, max_uncompressed: int) -> None:
+    def __init__(
+        self, layer: Descriptor, diff_id: Digest, max_uncompressed: int, helper: Executor | None
+    ) -> None:
         self._layer = layer
         self._diff_id = diff_id
         self._max_uncompressed = max_uncompressed
+        self._helper = helper
         self._path: bytes | None = None
         self._inside = False
         self._entries = 0
@@ -127,8 +140,8 @@ class _Proof:
         layout = Layout.of(self._layer)
         layout.check_toc(toc)
         tar_split_digest = layout.tar_split.digest(tar_split)
-        self._blob = Blob(chunks, self._layer.size)
-        self._frames = Frames(self._blob, layout.content_end, self._max_uncompressed)
+        self._blob = Blob(chunks, self._layer.size, self._helper)
+        self._frames = Frames(self._blob, layout.content_end, self._max_uncompressed, self._helper)
         self._toc = Toc(decompressed(toc, layout.toc.uncompressed, "the table of contents"))
         self._tar_split = TarSplit(
             decompressed(tar_split, layout.tar_split.uncompressed, "the tar-split data")
@@ -191,7 +204,7 @@ class _Proof:
 
     def _content(self, entry: TocEntry) -> int:
         """Read the content of a file, in its chunks where it has any, and return its CRC-64."""
-        whole = hashlib.sha256()
+        whole = Sha256(self._helper) if entry.size > _LARGE_FILE_BYTES else hashlib.sha256()
         checksum = position = 0
         chunk, following = entry, self._toc.next_chunk()
         chunked = following is not None

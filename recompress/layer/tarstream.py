@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -241,12 +242,17 @@ def _extended(header: TarHeader, extensions: _Extensions) -> TarHeader:
 
 def _check(block: bytes) -> None:
     stored = _number(block[148:156])
-    unsigned = sum(block) - sum(block[148:156]) + 8 * 32
+    unsigned = _sum(block[:256]) + _sum(block[256:]) - _sum(block[148:156]) + 8 * 32
     # Some old archives have the sum of the bytes as signed ones.
     if stored != unsigned and stored != unsigned - 256 * sum(
         byte > 127 for byte in block[:148] + block[156:]
     ):
         raise VerificationFailed(f"{printable(_text(block[:100]))}: the checksum of the tar header is wrong")
+
+
+def _sum(data: bytes) -> int:
+    """The sum of at most 256 bytes: half of an Adler-32, which counts from 1 and modulo 65521."""
+    return (zlib.adler32(data) & 0xFFFF) - 1
 
 
 def _text(field: bytes) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from recompress.errors import VerificationFailed, about
@@ -196,15 +197,20 @@ def _entry(fields: object) -> TocEntry:
 
 
 def _nanoseconds(name: str, text: str) -> int:
-    match = _TIME.fullmatch(text)
     try:
-        if match is None:
-            raise ValueError
-        seconds, fraction, zone = match.groups()
-        since_epoch = datetime.fromisoformat(seconds + zone) - _EPOCH
+        return _since_epoch(text)
     except ValueError:
         raise VerificationFailed(f"{_WHAT}: {printable(name)}: {text!r:.100} is not a time") from None
-    nanoseconds = since_epoch // _SECOND * 1_000_000_000
+
+
+@lru_cache(1024)
+def _since_epoch(text: str) -> int:
+    # Many files of a layer have the same time.
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    seconds, fraction, zone = match.groups()
+    nanoseconds = (datetime.fromisoformat(seconds + zone) - _EPOCH) // _SECOND * 1_000_000_000
     return nanoseconds + int(fraction.ljust(9, "0")) if fraction else nanoseconds
 
 

@@ -8,10 +8,14 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 
-from recompress.errors import Unavailable
+from recompress import proving
+from recompress.errors import Unavailable, VerificationFailed
+from recompress.manifest import Descriptor
 from recompress.progress import PlainReporter
 from recompress.proving import Claim, Provers
 from recompress.reference import Digest
@@ -42,6 +46,44 @@ def claim_of(registry: FakeRegistry) -> Claim:
     packed = Packed.load("chunks")
     registry.blobs[str(packed.layer.digest)] = packed.blob
     return Claim(registry.repository, packed.layer, Digest.parse(DESCRIBED["chunks"]["diffId"]))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "cores", "with_helper"),
+    [
+        ([5], 1, []),
+        ([5], 2, [5]),
+        ([5, 5], 2, []),
+        ([9, 3, 2, 1], 2, [9]),
+        ([4, 3, 2, 1], 2, []),
+        ([5, 5], 4, [5, 5]),
+        ([9, 1, 1], 4, [9]),
+    ],
+)
+def test_a_layer_that_is_more_than_a_cores_share_has_a_helper(
+    registry: FakeRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    sizes: list[int],
+    cores: int,
+    with_helper: list[int],
+) -> None:
+    def prove(layer: Descriptor, *_: object, helper: object) -> NoReturn:
+        raise VerificationFailed(f"{layer.size} {helper is not None}")
+
+    # The workers are forked, and have these too.
+    monkeypatch.setattr(proving, "prove_stream", prove)
+    monkeypatch.setattr(proving, "layout_of", lambda *_: None)
+    monkeypatch.setattr(proving, "default_jobs", lambda: cores)
+    claim = claim_of(registry)
+    claims = [
+        replace(
+            claim, layer=replace(claim.layer, size=size), diff_id=Digest.of(b"%d" % number), is_chunked=False
+        )
+        for number, size in enumerate(sizes)
+    ]
+    with Provers(2, CONNECTION) as provers:
+        said = map(str, provers.prove(claims, REPORTER).values())
+    assert sorted(said) == sorted(f"{size} {size in with_helper}" for size in sizes)
 
 
 def test_a_prover_that_is_killed_while_it_has_nothing_to_do_is_told(registry: FakeRegistry) -> None:

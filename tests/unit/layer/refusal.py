@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,10 +14,14 @@ Tamper = Callable[[Layer], None]
 
 
 def refused(packed: Packed) -> str:
-    """The message, without the name of the layer, which it has to begin with."""
-    with pytest.raises(VerificationFailed) as caught:
-        packed.prove()
-    message = str(caught.value)
+    """The message, with a helper and without, without the name of the layer, which it has to begin with."""
+    messages = set()
+    with ThreadPoolExecutor(1) as pool:
+        for helper in (None, pool):
+            with pytest.raises(VerificationFailed) as caught:
+                packed.prove(helper=helper)
+            messages.add(str(caught.value))
+    (message,) = messages
     start = f"layer {packed.layer.digest}: "
     assert message.startswith(start)
     assert "\n" not in message

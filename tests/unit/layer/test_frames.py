@@ -159,6 +159,16 @@ def test_two_empty_frames_in_a_row_are_read_and_no_third_one(behind: bytes) -> N
         reader.frame_offset(len(data))
 
 
+def test_what_is_wrong_with_a_small_frame_is_said_in_the_words_of_the_standard_library() -> None:
+    damaged = bytearray(zstd.compress(b"abcd" * 1000))
+    damaged[-1] ^= 0xFF
+    with pytest.raises(zstd.ZstdError) as expected:
+        zstd.decompress(bytes(damaged))
+    with pytest.raises(VerificationFailed) as caught:
+        read_all(frames(bytes(damaged)))
+    assert str(caught.value) == f"the zstd frame at offset 0 cannot be read: {expected.value}"
+
+
 def test_a_blob_gives_no_byte_beyond_the_end_it_was_asked_for() -> None:
     blob = Blob([b"0123456789"], 10)
     assert bytes(blob.peek(1, 4)) == b"0123"

@@ -8,7 +8,7 @@ import tarfile
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recompress.errors import VerificationFailed
@@ -209,6 +209,15 @@ def test_a_signed_checksum_is_right_too() -> None:
     signed = sum(byte - 256 if byte > 127 else byte for byte in block[:148] + b" " * 8 + block[156:])
     block[148:156] = b"%06o\0 " % signed
     assert one(bytes(block) + END).name == b"caf\xe9\xff"
+
+
+@given(st.binary(min_size=1, max_size=100), st.binary(min_size=1, max_size=155))
+@example(b"\xff" * 100, b"\xff" * 155)
+def test_the_checksum_is_the_sum_of_all_bytes_but_its_own(name: bytes, prefix: bytes) -> None:
+    block = bytearray(header(name, o345=prefix))
+    assert one(bytes(block) + END).type == "reg"
+    block[148:156] = b"%06o\0 " % (int(block[148:154], 8) + 1)
+    assert "the checksum of the tar header is wrong" in refused(bytes(block) + END)
 
 
 @pytest.mark.parametrize("at", [0, 147, 148, 156, 511])
