@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from recompress import attached, bootable, plan, results, sbom_document
+from recompress import attached, bootable, plan, results
 from recompress.errors import Artifact, NotFound, Unsupported, UsageError, Vanished, VerificationFailed
 from recompress.manifest import (
     INDEX_ZSTD_ANNOTATION,
@@ -27,7 +27,7 @@ from recompress.printable import printable
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, Served
 from recompress.report import EntryKind, IndexEntry, IndexReport
-from recompress.sbom_document import SbomFormat
+from recompress.sbom_document import SbomFormat, of_index
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def assemble(
     content = _document(_kept_of_index(sources), entries)
     digest = Digest.of(content)
     reference, now = to.with_digest(digest), datetime.now(UTC)
-    sbom = sbom_document.of_index(reference, entries, now) if has_sbom else None
+    sbom = of_index(reference, entries, now) if has_sbom else None
     served = Served(content, MediaType.OCI_INDEX)
     _push(client, digest, served, entries)
     if client.manifest(digest).content != content:

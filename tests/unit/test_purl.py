@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from recompress import purl
 from recompress.reference import Digest, Reference
+from recompress.sbom_document import purl
 
 A, B = "a" * 64, "b" * 64
 HERE = Reference.parse("quay.io/org/app").repository

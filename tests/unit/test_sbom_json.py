@@ -9,7 +9,7 @@ import tracemalloc
 import pytest
 
 from recompress.errors import Unsupported
-from recompress.sbom_json import MAX_DEPTH, MAX_VALUES, Number, parse, write
+from recompress.sbom_document.values import MAX_DEPTH, MAX_VALUES, Number, parse, write
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The walls of the two wings: what they may import, and by which door the rest comes in."""
+"""The walls of the wings: what they may import, and by which door the rest comes in."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ PACKAGE = Path(recompress.__file__).parent
 WINGS = {
     "layer": {"errors", "printable", "strictjson", "reference", "manifest"},
     "registry": {"errors", "printable", "strictjson", "reference", "manifest", "__version__"},
+    "sbom_document": {"errors", "printable", "reference", "manifest", "report", "__version__"},
 }
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from recompress import purl
 from recompress.errors import Unsupported
 from recompress.reference import Digest
-from recompress.sbom_image import (
+from recompress.sbom_document import purl
+from recompress.sbom_document.image import (
     TOOL,
     VERSION,
     Pair,
@@ -28,7 +28,7 @@ from recompress.sbom_image import (
     timestamp,
     unused,
 )
-from recompress.sbom_json import Number
+from recompress.sbom_document.values import Number
 
 VERSIONS = ("1.4", "1.5", "1.6")
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from recompress import __version__, purl
+from recompress import __version__
 from recompress.errors import Unsupported, UsageError
 from recompress.reference import Digest, Reference, Repository
+from recompress.sbom_document import purl
 
 TOOL = "recompress"
 VERSION = __version__

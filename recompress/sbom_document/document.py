@@ -12,12 +12,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from recompress import sbom_cyclonedx, sbom_json, sbom_spdx
 from recompress.errors import Unsupported
 from recompress.reference import Digest, Reference
 from recompress.report import IndexEntry
-from recompress.sbom_image import Pair, Subject
-from recompress.sbom_index import document_of_index
+from recompress.sbom_document import cyclonedx, spdx, values
+from recompress.sbom_document.image import Pair, Subject
+from recompress.sbom_document.index import document_of_index
 
 MAX_SBOM_BYTES = 64 * 2**20
 """The largest SBOM that is read."""
@@ -60,12 +60,12 @@ def derive(content: bytes, source: Reference, twin: Reference, now: datetime) ->
     found = _format(document)
     warnings: tuple[str, ...] = ()
     if found is SbomFormat.SPDX:
-        packages = sbom_spdx.derive(document, Digest.of(content), pair)
+        packages = spdx.derive(document, Digest.of(content), pair)
     else:
-        packages, was_signed = sbom_cyclonedx.derive(document, Digest.of(content), pair)
+        packages, was_signed = cyclonedx.derive(document, Digest.of(content), pair)
         if was_signed:
             warnings = ("the signature in the source's SBOM does not hold for the twin's, and is left out",)
-    return Derived(sbom_json.write(document), found, packages, warnings)
+    return Derived(values.write(document), found, packages, warnings)
 
 
 def is_same(one: bytes, other: bytes) -> bool:
@@ -84,27 +84,27 @@ def of_index(index: Reference, entries: Sequence[IndexEntry], now: datetime) -> 
     The package of an image has its platform and SHA256 checksum, and is VARIANT_OF that of the index. The
     name of one with zstd layers ends with `_zstd`, and its comment has the annotation of its entry.
     """
-    return sbom_json.write(document_of_index(index, entries, now))
+    return values.write(document_of_index(index, entries, now))
 
 
 def _parse(content: bytes) -> dict[str, Any]:
     if len(content) > MAX_SBOM_BYTES:
         raise Unsupported(f"its SBOM has {len(content)} bytes, more than {MAX_SBOM_BYTES}")
-    return sbom_json.parse(content)
+    return values.parse(content)
 
 
 def _format(document: dict[str, Any]) -> SbomFormat:
-    spdx = document.get("spdxVersion") in sbom_spdx.VERSIONS
-    cyclonedx = (
-        document.get("bomFormat") == "CycloneDX" and document.get("specVersion") in sbom_cyclonedx.VERSIONS
+    is_spdx = document.get("spdxVersion") in spdx.VERSIONS
+    is_cyclonedx = (
+        document.get("bomFormat") == "CycloneDX" and document.get("specVersion") in cyclonedx.VERSIONS
     )
-    if spdx == cyclonedx:
+    if is_spdx == is_cyclonedx:
         says = " ".join(str(document[key]) for key in _SAY_WHAT if isinstance(document.get(key), str))
         raise Unsupported(
             f"its SBOM is {f'of the kind {says!r:.200}' if says else 'of no known kind'}: "
             "only SPDX 2.2 and 2.3 and CycloneDX 1.4 to 1.6 can be derived"
         )
-    return SbomFormat.SPDX if spdx else SbomFormat.CYCLONEDX
+    return SbomFormat.SPDX if is_spdx else SbomFormat.CYCLONEDX
 
 
 def _timeless(content: bytes) -> Digest:
@@ -112,4 +112,4 @@ def _timeless(content: bytes) -> Digest:
     for key, time in (("creationInfo", "created"), ("metadata", "timestamp")):
         if isinstance(part := document.get(key), dict):
             part.pop(time, None)
-    return Digest.of(sbom_json.write(document))
+    return Digest.of(values.write(document))

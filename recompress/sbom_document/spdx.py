@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from recompress import purl
 from recompress.errors import Unsupported
 from recompress.reference import Digest
-from recompress.sbom_image import (
+from recompress.sbom_document import purl
+from recompress.sbom_document.image import (
     TOOL,
     VERSION,
     Pair,

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from recompress import purl
 from recompress.manifest import INDEX_ZSTD_ANNOTATION, Platform
 from recompress.reference import Reference
 from recompress.report import EntryKind, IndexEntry
-from recompress.sbom_image import Subject, identifier, timestamp
-from recompress.sbom_spdx import DOCUMENT, checksum, creator, namespace, purl_reference, relationship
+from recompress.sbom_document import purl
+from recompress.sbom_document.image import Subject, identifier, timestamp
+from recompress.sbom_document.spdx import DOCUMENT, checksum, creator, namespace, purl_reference, relationship
 
 _INDEX = "SPDXRef-image-index"
 
