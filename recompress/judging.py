@@ -112,6 +112,8 @@ class Judge:
             if not (diff_id in before and before[diff_id].is_layer(after))
         ]
         unreadable: RecompressError | None = None
+        # Two layers may stand for one diff_id.
+        judged: list[Known] = []
         if fresh:
             what = "verifying the content of" if self.provers else "reading the tables of"
             self.reporter.step(f"{what} {counted(len(fresh), 'layer')}")
@@ -123,8 +125,9 @@ class Judge:
             if isinstance(outcome, RecompressError):
                 unreadable = unreadable or outcome
             else:
-                proven[offer.diff_id] = Known(offer, outcome)
+                judged.append(Known(offer, outcome))
+                proven[offer.diff_id] = judged[-1]
         if unreadable:
             raise unreadable
-        verdicts = {layer.offer.layer.digest: layer.verdict for layer in (*proven.values(), *known.values())}
+        verdicts = {layer.offer.layer.digest: layer.verdict for layer in (*before.values(), *judged)}
         return [verdicts[layer.digest] for layer in pushed.layers]

@@ -237,7 +237,11 @@ class _Run:
         return Named(self.source_client.repository, twin.oci_tag(self.source.manifest), digest)
 
     def _own_layers(self) -> dict[Digest, Known] | None:
-        """The layers of a source that is zstd, judged; None where one of them is plain zstd."""
+        """The layers of a source that is zstd, judged; None where they cannot be left as they are.
+
+        That is so where one of them is plain zstd, or where two different ones stand for one diff_id: those
+        are judged as what skopeo has pushed.
+        """
         source, client = self.source, self.source_client
         found: dict[Digest, Offer] = {}
         for diff_id, layer in source.layers:
@@ -245,7 +249,9 @@ class _Run:
             if layout is None:
                 return None
             full = with_annotations(layer, layout)
-            found[diff_id] = Offer(diff_id, full, client.repository, str(source.reference))
+            offer = Offer(diff_id, full, client.repository, str(source.reference))
+            if found.setdefault(diff_id, offer) != offer:
+                return None
         known = {}
         for offer, verdict in self._judge.outcomes(found.values()):
             if isinstance(verdict, RecompressError):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from recompress.manifest import MediaType
+from recompress.manifest import Descriptor, MediaType
 from recompress.reference import Digest
 from tests import images
 from tests.fake_registry import error_answer
@@ -23,6 +23,7 @@ from tests.integration.proxy import Proxy
 from tests.integration.registries import Registry
 from tests.integration.sources import Build
 from tests.integration.twins import assert_twin, is_annotated
+from tests.tampering import Layer, Packed
 
 Push = Callable[[HandmadeImage], str]
 SMALL = images.gzip_image({"a": b"a" * 1000}, {"b": b"b" * 2000})
@@ -105,6 +106,32 @@ def test_an_image_that_is_zstd_chunked_already_is_left_alone_and_named(
     }
     assert outcome.report["outcome"] == "already zstd:chunked"
     assert registry.tags(repository) == ["built"]
+
+
+def test_of_two_layers_with_one_diff_id_each_is_proven(
+    run: Run, registry: Registry, repository: str, push: Push
+) -> None:
+    twin = run(push(images.gzip_image({"a": b"a" * 1000}))).succeeded().results["IMAGE_DIGEST"]
+    document = registry.document(repository, twin)
+    (honest,) = document["layers"]
+    config = json.loads(registry.blob(repository, document["config"]["digest"]))
+    (diff_id,) = config["rootfs"]["diff_ids"]
+    layer = Descriptor(
+        honest["mediaType"], Digest.parse(honest["digest"]), honest["size"], honest["annotations"]
+    )
+    forged = Layer.of(Packed(layer, Digest.parse(diff_id), registry.blob(repository, honest["digest"])))
+    forged.entry("a")["mode"] = 0o4755
+    packed = forged.pack()
+    registry.push_blob(repository, packed.blob)
+    lying = {
+        **honest, "digest": str(packed.layer.digest), "size": packed.layer.size,
+        "annotations": dict(packed.layer.annotations),
+    }  # fmt: skip
+    config["rootfs"]["diff_ids"] *= 2
+    config_bytes = json.dumps(config).encode()
+    registry.push_blob(repository, config_bytes)
+    source = registry.push_manifest(repository, images.manifest(config_bytes, [lying, honest]))
+    run(f"{registry.host}/{repository}@{source}").failed(6, str(packed.layer.digest), "mode")
 
 
 def test_the_twin_of_a_twin_is_itself(run: Run, registry: Registry, push: Push) -> None:
