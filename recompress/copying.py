@@ -98,13 +98,13 @@ class Copy:
                 try:
                     diff_id = retrying(attempts, partial(self._diff_id, layer.digest))
                 except RecompressError as error:
-                    log.debug("skopeo does this layer again: %s", error)
+                    log.debug("skopeo copies this layer again: %s", error)
                     continue
                 if diff_id in source.config.diff_ids:
                     offers[diff_id] = Offer(diff_id, layer, repository, str(source.reference))
             blobcache.fill(database, ((b.digest, offers[d]) for d, b in source.layers if d in offers))
         except blobcache.UnknownCache as error:
-            log.debug("skopeo does all layers again: %s", error)
+            log.debug("skopeo copies all layers again: %s", error)
             return False
         return bool(offers)
 

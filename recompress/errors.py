@@ -5,7 +5,7 @@ RecompressError
 ├── Refused               3   the registry refused: authentication or authorisation
 ├── NotFound              4   no such repository, manifest or blob
 │   └── Vanished          4   nor what this run has pushed or read before
-├── Unsupported           5   cannot be recompressed; prune: cannot be told or deleted
+├── Unsupported           5   cannot be recompressed; prune: orphans cannot be found or deleted
 │   └── Artifact          5   it is no image: an SBOM, a chart, a signature
 ├── VerificationFailed    6   what was pushed is not what it must be; no results
 ├── Unavailable           7   registry or network kept failing after all tries

@@ -77,7 +77,7 @@ def assemble(
     served = Served(content, MediaType.OCI_INDEX)
     _push(client, digest, served, entries)
     if client.manifest(digest).content != content:
-        raise VerificationFailed(f"the registry does not give back the index {digest} as it was pushed")
+        raise VerificationFailed(f"the registry does not return the index {digest} as it was pushed")
     pushed = attached.push(client, digest, sbom, SbomFormat.SPDX, now, is_referrer=False) if sbom else None
     client.tag(tag, served)
     named = _results(reference, entries, pushed.blob.digest if pushed else None)
@@ -95,8 +95,8 @@ def _push(client: RepositoryClient, digest: Digest, served: Served, entries: Ite
         if not missing:
             raise
         raise NotFound(
-            f"{client.repository} lacks {', '.join(missing)}, and the registry takes no index without: "
-            f"copy it there, or leave it out ({error})"
+            f"{client.repository} lacks {', '.join(missing)}, and the registry refuses an index without it: "
+            f"copy it there, or leave it out of the index ({error})"
         ) from None
 
 
@@ -111,13 +111,13 @@ def _is_served(client: RepositoryClient, digest: Digest) -> bool:
 def checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:
     """The tag of the index. Raises UsageError where there is none, or for images that cannot be in it."""
     if to.tag is None or to.digest is not None:
-        raise UsageError(f"--to {to}: name a tag, and no digest, for the index")
+        raise UsageError(f"--to {to}: name the index by a tag, without a digest")
     for image in images:
         if image.digest is None:
             raise UsageError(f"{image} has no digest: a tag can move between two reads")
         if image.repository != to.repository:
             raise UsageError(
-                f"{image} is not in {to.repository}, and an index has all its manifests beside it: "
+                f"{image} is not in {to.repository}, where all manifests of the index have to be: "
                 "copy it there first, or recompress it with --to"
             )
     return to.tag
@@ -155,7 +155,7 @@ def _member(client: RepositoryClient, reference: Reference, member: Descriptor) 
         manifest = plan.read(client, member.digest, at)
         if isinstance(manifest, Index):
             plan.check_no_artifact(manifest, at)
-            raise Unsupported(f"{reference} has an index in it, {member.digest}: name its manifests")
+            raise Unsupported(f"{reference} contains an index, {member.digest}: name its manifests")
         return _image(client, at, manifest, member)
     except Artifact:
         return _Found(IndexEntry(as_it_is, EntryKind.ARTIFACT))
@@ -243,7 +243,7 @@ def _without_duplicates(entries: Iterable[IndexEntry]) -> list[IndexEntry]:
         once[key] = replace(first, descriptor=replace(first.descriptor, annotations=annotations))
         if lost := [n for n, value in entry.descriptor.annotations.items() if annotations[n] != value]:
             log.warning(
-                "%s is listed twice with different annotations, of which the first ones are kept: %s",
+                "%s is listed twice with different annotations; the first ones are kept: %s",
                 *(entry.descriptor.digest, printable(", ".join(sorted(lost)))),
             )
     by_kind: dict[tuple[EntryKind, Platform], IndexEntry] = {}

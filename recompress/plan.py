@@ -127,7 +127,7 @@ def _from_index(
 ) -> Image:
     has = ", ".join(map(str, platforms(index))) or "none"
     if platform is None:
-        raise Unsupported(f"{reference} is an index: choose with --platform, it has {has}")
+        raise Unsupported(f"{reference} is an index: choose an image with --platform; it has {has}")
     entries = candidates(index, platform)
     if not entries:
         raise Unsupported(f"{reference} has no image for {platform}; it has {has}")
@@ -229,7 +229,7 @@ def _check_layer(manifest: Manifest, layer: Descriptor) -> None:
     if layer.urls or layer.data:
         raise Unsupported(
             f"the layer {layer.digest} has {'urls' if layer.urls else 'data'} in its descriptor, so that "
-            "clients can get it from elsewhere: build the image without"
+            "clients can get it from elsewhere: build the image without that"
         )
     if manifest.media_type != MediaType.DOCKER_MANIFEST:
         return
@@ -241,7 +241,7 @@ def _check_layer(manifest: Manifest, layer: Descriptor) -> None:
     if layer.media_type == MediaType.DOCKER_LAYER_ZSTD:
         raise Unsupported(
             f"it is a Docker v2s2 manifest with a zstd layer ({layer.digest}), which that format does not "
-            "provide for: build it as an OCI image"
+            "have: build it as an OCI image"
         )
 
 

@@ -113,8 +113,8 @@ def _check(options: RunOptions) -> None:
         skopeo.check_repository(reference.repository)
     if options.oci_twin and options.to and options.to.repository != options.image.repository:
         raise UsageError(
-            f"--oci-twin goes beside the gzip layers, which are not in {options.to.repository}: "
-            "leave --to away, or choose a tag only"
+            f"--oci-twin needs the gzip layers, which are not in {options.to.repository}: "
+            "leave out --to, or choose another tag in the source's repository"
         )
 
 

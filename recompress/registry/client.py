@@ -209,7 +209,7 @@ class RepositoryClient(Requests):
         if descriptor.size > MAX_CONFIG_BYTES:
             raise Unsupported(
                 f"the config {descriptor.digest} has {descriptor.size} bytes, and podman and skopeo read "
-                f"{MAX_CONFIG_BYTES} at most: have it built with less history or smaller labels"
+                f"{MAX_CONFIG_BYTES} at most: build the image with less history or smaller labels"
             )
         return self._whole(descriptor, "the config")
 
@@ -306,7 +306,7 @@ class RepositoryClient(Requests):
         except RecompressError as error:
             if isinstance(error, Refused) or error.temporary:
                 raise
-            log.debug("the registry does not take an upload of a byte: %s", error)
+            log.debug("the registry refuses an upload of one byte: %s", error)
         self._give_up_upload(location)
 
     # Requests
@@ -347,7 +347,7 @@ class RepositoryClient(Requests):
                 pass
         except RecompressError as error:
             # Some registries want a permission of its own for this; they drop old uploads anyway.
-            log.debug("the upload that was begun to ask the registry could not be given up: %s", error)
+            log.debug("the upload that only asked for permission could not be cancelled: %s", error)
 
     def _two_ranges(self, digest: Digest, first: ByteRange, second: ByteRange) -> TwoRangesAnswer:
         headers = {"Range": f"bytes={first},{second}"}

@@ -293,7 +293,7 @@ def answer_error(method: str, response: httpx.Response, repository: Repository) 
         # Harbor, until an image has been scanned: PROJECTPOLICYVIOLATION.
         return Refused(
             f"a policy of the registry keeps an image in {repository} from being pulled: where it wants a "
-            "scan first, wait for the scan and raise --attempts, or except this account or this project from "
+            "scan first, wait for the scan and raise --attempts, or exempt this account or this project from "
             f"the policy ({request})",
             temporary=True,
             retry_after=_retry_after(response),

@@ -64,7 +64,7 @@ def derive(content: bytes, source: Reference, twin: Reference, now: datetime) ->
     else:
         packages, was_signed = cyclonedx.derive(document, Digest.of(content), pair)
         if was_signed:
-            warnings = ("the signature in the source's SBOM does not hold for the twin's, and is left out",)
+            warnings = ("the signature in the source's SBOM is not valid for the twin's, and is left out",)
     return Derived(values.write(document), found, packages, warnings)
 
 
