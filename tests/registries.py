@@ -23,25 +23,24 @@ HEADINGS = ("registry", "what it does", *COMMANDS, "tags in the end")
 HEAD = """\
 # Registries
 
-Registries answer in ways that the specification does not have. Each row is one of them, by public reports: a
-real registry (CNCF Distribution) behind a proxy that answers so in its place. Every command runs against
+Registries answer in ways that the specification does not provide for. Each row is one such habit, by public
+reports: a real registry (CNCF Distribution) behind a proxy that answers like that. Every command runs against
 each. A cell is the exit code and, in brackets, how often something was tried again. `run again` is a retry of
-the same run, as of a Task. In the end the tags are those of the twin, of the cache for later runs, of the
-index, and of its SBOM.
+the same run, as a Task is retried. The tags in the end are those of the twin, of the cache for later runs, of
+the index, and of its SBOM.
 
-The table is made by the tests (`make registries`), and they compare it. Where it was reported what a registry
-does, and with which answers, is in tests/integration/personalities.py; the next report is one more class
-there.
+The table is made by the tests (`make registries`), which also check it. tests/integration/personalities.py says
+where each habit was reported, and with which answers; the next report is one more class there.
 
 """
 TAIL = """
 A current zot and CNCF Distribution 3 were tried as well and work as the first row does.
 
-Where HEAD leads to a URL that is signed for GET, skopeo itself gives up, and its words are told: the registry
-has to be set right, as with Distribution's `redirect: disable`.
+Where HEAD leads to a URL that is signed for GET, skopeo itself gives up, and its message is shown: fix the
+registry's configuration, as with Distribution's `redirect: disable`.
 
-What lasts is told: 404 and 412 after all tries are exit 4 and 3, with what to do; a 401 is tried once more
-with another token, and only where there was one. `registries.conf` is not followed: recompress and skopeo
+What does not pass is an error: 404 and 412 after all tries are exit 4 and 3, with what to do; a 401 is tried once
+more with another token, and only where there was one. `registries.conf` is not followed: recompress and skopeo
 both speak to the registry that is named.
 """
 
