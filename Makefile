@@ -27,7 +27,7 @@ differential: ## 2,000 random layers and forged twins, and what podman does; T="
 load: ## 32 instances at the same time against one registry; T="--instances 8"
 	@TEST_MODULE=tests.load hack/engine.sh hack/test.sh $(T)
 
-registries: ## Make docs/registries.md anew: every command against every personality of a registry
+registries: ## Renew docs/registries.md: every command against every personality of a registry
 	@TEST_MODULE=tests.registries hack/engine.sh hack/test.sh build/differential/registries.md
 	@mv build/differential/registries.md docs/registries.md
 

@@ -75,7 +75,7 @@ def is_sbom(served: Served) -> bool:
 def read(served: Served) -> Attached:
     """Read the manifest of an SBOM.
 
-    Raises Unsupported for what is no such manifest, and for an SBOM that is larger than what is read of one;
+    Raises Unsupported for what is not such a manifest, and for an SBOM that is too large to be read;
     VerificationFailed for a document that clients read differently.
     """
     document = gojson.parse(served.content, structs.MANIFEST_OR_INDEX, "manifest")

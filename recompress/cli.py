@@ -74,7 +74,7 @@ app = typer.Typer(
 
 
 def _emptied(context: typer.Context, directory: Path | None) -> Path | None:
-    """Take away the results of an earlier run: whatever this one ends in, they are not its own."""
+    """Remove the results of an earlier run: however this one ends, they are not its own."""
     if directory and not context.resilient_parsing:
         with _errors_as_exit_codes(debug=False):
             results.check_directory(directory)
@@ -402,13 +402,13 @@ def _fail(message: str, exit_code: int, debug: bool) -> None:
 
 
 def _hand_out(report: RunReport | IndexReport, output: Output, results_dir: Path | None) -> None:
-    """Print the report and write the results: these last, for once they are there a run has succeeded."""
+    """Print the report and write the results: these last: once they are there, the run has succeeded."""
 
-    def tell() -> None:
+    def print_report() -> None:
         show(report, output)
         signals.too_late_to_end()
 
     if results_dir:
-        results.write(results_dir, report.results, before=tell)
+        results.write(results_dir, report.results, before=print_report)
     else:
-        tell()
+        print_report()

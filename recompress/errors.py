@@ -12,7 +12,7 @@ RecompressError
 │   ├── TimedOut          7   the time for the whole run ran out
 │   └── SkopeoFailed      7   skopeo ended with an error (skopeo.py)
 ├── SkopeoUnusable        8   skopeo is missing or too old
-└── UnknownCache              skopeo's cache is unlike what is known: no layer is reused (blobcache.py)
+└── UnknownCache              skopeo's cache has an unexpected form: no layer is reused (blobcache.py)
 
 An error is one line: what is wrong, with which image, and what to do about it.
 """

@@ -1,4 +1,4 @@
-"""An image index that serves old and new clients: gzip entries first, annotated zstd ones behind.
+"""An image index that serves old and new clients: gzip entries first, then the annotated zstd ones.
 
 Docker before 23 takes the first entry of its platform and cannot read zstd; podman, CRI-O and
 buildah take the entry with the annotation, wherever it stands (docs/design.md, "Who picks what").
@@ -61,11 +61,11 @@ def assemble(
     """Push an index of `images` (manifests, or indexes that are flattened) and tag it as `to`.
 
     `instead` has, by its digest, what takes the place of an image in one of the indexes, None for nothing.
-    A variant that only an index has is kept, and what a single index says of itself; what is lost is told.
-    The same images in the same order give the same digest. With `has_sbom` the index gets an SBOM that lists
-    them. Raises UsageError for images without a digest or of another repository; Unsupported for images that
-    cannot be in one index. Then nothing is pushed. With `is_task` results that do not fit into a Task's are
-    left out.
+    A variant that only an index has is kept, and what a single index says of itself; a warning names what is
+    lost. The same images in the same order give the same digest. With `has_sbom` the index gets an SBOM that
+    lists them. Raises UsageError for images without a digest or of another repository; Unsupported for images
+    that cannot be in one index. Then nothing is pushed. With `is_task` results that do not fit into a Task's
+    are left out.
     """
     tag = checked_tag(to, images)
     sources = [(image, plan.read(client, image.selector, image)) for image in images]
@@ -191,7 +191,7 @@ def _image(
 
 
 def _lost(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """What an entry said and says no more. Of annotations, only a mark is taken away, or put on anew."""
+    """What an entry said and no longer says. Of the annotations, only the mark is removed, or set again."""
     for name, value in before.items():
         if name == "platform":
             yield from _lost(value or {}, after.get(name, {}), f"{name}.")
@@ -330,7 +330,7 @@ def _entry_document(descriptor: Descriptor) -> dict[str, Any]:
 
 
 def _results(index: Reference, entries: Iterable[IndexEntry], sbom: Digest | None) -> dict[str, str]:
-    # A manifest may be there for several platforms.
+    # A manifest may be listed for several platforms.
     digests = dict.fromkeys(entry.descriptor.digest for entry in entries if entry.is_image)
     named = {
         "IMAGE_URL": f"{index.repository}:{index.tag}",

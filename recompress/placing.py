@@ -1,4 +1,4 @@
-"""The tags of a result: none is taken away from its source, and none is named that is not there."""
+"""The tags of a result: none is moved away from its source, and none is named that does not exist."""
 
 from __future__ import annotations
 

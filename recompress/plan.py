@@ -33,7 +33,7 @@ _DOCKER_CONFIG_IN_OCI = (MediaType.OCI_MANIFEST, MediaType.DOCKER_CONFIG)
 _DEFAULT_VARIANT = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
 
 _MOST_CANDIDATES = 16
-"""Which of them is meant is told by reading them all, and nobody builds so many for one platform."""
+"""Only reading them all shows which one is meant, and nobody builds so many for one platform."""
 
 
 def resolve(
@@ -138,7 +138,7 @@ def _from_index(
     images = [image for image in read_entries if image]
     if not images:
         raise Unsupported(f"{reference} has no image for {platform}, only artifacts; it has {has}")
-    # Whatever the order and the annotations: which one is meant is told by what is in it.
+    # Whatever the order and the annotations: the content decides which one is meant.
     zstd = [image for image in images if image.manifest.has_zstd]
     gzip = [image for image in images if not image.manifest.has_zstd]
     if is_twin and not zstd:
@@ -180,8 +180,8 @@ def _entry_image(
 def check_image(client: RepositoryClient, manifest: Manifest, reference: Reference) -> Image:
     """The image of a manifest, with its config.
 
-    Raises Unsupported where it is none (Artifact for what its config says to be one), VerificationFailed
-    where clients read the config differently.
+    Raises Unsupported for what is not an image (Artifact where its config says so), VerificationFailed where
+    clients read the config differently.
     """
     check_no_artifact(manifest, reference)
     with about(str(reference), Unsupported):

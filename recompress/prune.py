@@ -1,7 +1,7 @@
 """Tags of twins whose source is gone: found, and where that is asked for, deleted.
 
 A tag too many costs some storage, and one too few breaks an image. So whatever is not certain ends the
-command before anything is deleted, and nothing is deleted but by the name of a tag of our own.
+command before anything is deleted, and nothing is deleted except by the name of a tag of our own.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def _check(options: RunOptions) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """The image that the results name, with its layers, and why it is not a twin where it is none."""
+    """The image that the results name, with its layers, and why it is not a twin, where it is not."""
 
     named: Results
     layers: tuple[LayerReport, ...]
@@ -314,7 +314,7 @@ class _Run:
     def _offered(
         self, space: Workspace, known: Mapping[Digest, Known], own: Mapping[Digest, Known]
     ) -> dict[Digest, Known]:
-        """Tell skopeo of the layers that are known. Returns those that it may take."""
+        """Offer skopeo the layers that are known. Returns those that it may take."""
         if not known:
             return {}
         try:

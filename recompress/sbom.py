@@ -28,7 +28,7 @@ _UNUSABLE = (Unsupported, VerificationFailed, NotFound)
 
 
 class Policy(StrEnum):
-    """Whether an image has to have an SBOM, may have one, or none is looked for."""
+    """Whether an image has to have an SBOM, may have one, or no SBOM is looked for."""
 
     AUTO = "auto"
     REQUIRE = "require"
@@ -40,8 +40,8 @@ def find(
 ) -> Found | None:
     """Find the source's SBOM, before any work (see sbom_search.find).
 
-    One that cannot be used is warned of. REQUIRE raises Unsupported for that, and where there is none;
-    to know, it is read.
+    One that cannot be used is a warning. REQUIRE raises Unsupported for that, and where the source has no
+    SBOM; the SBOM is read to know.
     """
     if policy is Policy.NONE:
         return None

@@ -114,7 +114,7 @@ def structure(
             )
     chunked = [layer for layer in result.manifest.layers if layer.chunked]
     answers = mapped(lambda layer: _toc_has_its_checksum(client, layer), chunked, jobs)
-    # Each kind of answer is told once, not for each layer.
+    # Each kind of answer is reported once, not for each layer.
     for answer in {answer.kind: answer for answer in answers}.values():
         partial_pulls.judge(answer, client.repository.registry, require=require_partial_pulls)
 

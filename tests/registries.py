@@ -29,8 +29,8 @@ each. A cell is the exit code and, in brackets, how often something was tried ag
 the same run, as a Task is retried. The tags in the end are those of the twin, of the cache for later runs, of
 the index, and of its SBOM.
 
-The table is made by the tests (`make registries`), which also check it. tests/integration/personalities.py says
-where each habit was reported, and with which answers; the next report is one more class there.
+The table is made by the tests (`make registries`), which also check it. tests/integration/personalities.py
+says where each habit was reported, and with which answers; the next report is one more class there.
 
 """
 TAIL = """
@@ -39,9 +39,9 @@ A current zot and CNCF Distribution 3 were tried as well and work as the first r
 Where HEAD leads to a URL that is signed for GET, skopeo itself gives up, and its message is shown: fix the
 registry's configuration, as with Distribution's `redirect: disable`.
 
-What does not pass is an error: 404 and 412 after all tries are exit 4 and 3, with what to do; a 401 is tried once
-more with another token, and only where there was one. `registries.conf` is not followed: recompress and skopeo
-both speak to the registry that is named.
+What does not pass is an error: 404 and 412 after all tries are exit 4 and 3, with what to do; a 401 is tried
+once more with another token, and only where there was one. `registries.conf` is not followed: recompress and
+skopeo both speak to the registry that is named.
 """
 
 

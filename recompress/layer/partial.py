@@ -5,7 +5,7 @@ takes the table of contents and makes directories, links and empty files first, 
 hard links (pkg/chunked: ApplyDiff). For ordinary layers that comes to the same. Here are the rules for those
 where it does not: their descriptors go without the annotations, and clients pull them in full.
 
-Judged is the layer by itself, never what a later layer mends: clients share layers between images.
+The layer is judged by itself, never with what a later layer corrects: clients share layers between images.
 docs/design.md, "Layers that are pulled in full", has the rules with what goes wrong.
 """
 

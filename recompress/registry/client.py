@@ -1,6 +1,6 @@
 """One registry, spoken to by the OCI distribution specification 1.1.
 
-Nothing that comes back is believed: sizes are bounded, and what has a digest is hashed and
+Nothing that comes back is trusted: sizes are bounded, and what has a digest is hashed and
 compared before anybody sees it. Temporary failures are tried again here, so that no caller has
 to think of them, except one that reads a stream (`blob`, `blob_range`).
 """

@@ -52,8 +52,8 @@ def derive(content: bytes, source: Reference, twin: Reference, now: datetime) ->
     """Make the SBOM of the twin out of that of the source; both references have a digest.
 
     What is not about the image itself stays as it is, also what is not known here. The same content makes the
-    same SBOM, but for the times. Raises Unsupported, with a sentence about "its SBOM", for what is no SBOM in
-    SPDX 2.2 or 2.3 or CycloneDX 1.4 to 1.6 or is none of the source.
+    same SBOM, but for the times. Raises Unsupported, with a sentence about "its SBOM", for what is not an
+    SBOM in SPDX 2.2 or 2.3 or CycloneDX 1.4 to 1.6, or not one of the source.
     """
     document = _parse(content)
     pair = Pair(Subject.of(source), Subject.of(twin), now)
