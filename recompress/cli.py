@@ -130,7 +130,8 @@ def run(
         ),
     ] = None,
     no_reuse: Annotated[
-        bool, typer.Option("--no-reuse", envvar="RECOMPRESS_NO_REUSE", help="Compress every layer again.")
+        bool,
+        typer.Option("--no-reuse", envvar="RECOMPRESS_NO_REUSE", help="Compress every layer, reuse none."),
     ] = False,
     verify: Annotated[
         Verify,

@@ -255,7 +255,7 @@ def _remember(kept: dict[bytes, bytes], path: bytes, value: bytes) -> str | None
 def _root(header: TarHeader) -> str | None:
     # A partial pull does what the entry says; a full one leaves / at 0555, and its owner at root.
     if header.type != "dir":
-        return "it is in the place of the root directory"
+        return "it is at the path of the root directory"
     if header.mode & 0o7777 in (0o755, 0o555) and header.uid == header.gid == 0 and not header.xattrs:
         return None
     return f"it sets the root directory to mode {header.mode:04o} and owner {header.uid}:{header.gid}" + (

@@ -26,7 +26,8 @@ def test_every_change_is_under_one_of_the_kinds_and_each_kind_is_there_once_in_a
             kinds = []
         elif line.startswith("#") and not line.startswith("# "):
             kind = line.removeprefix("### ")
-            assert kind in KINDS and kind not in kinds
+            assert kind in KINDS
+            assert kind not in kinds
             kinds.append(kind)
         elif line.startswith("- "):
             assert kinds
