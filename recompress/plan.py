@@ -61,7 +61,7 @@ def resolve(
 
 
 def read(client: RepositoryClient, selector: str | Digest, reference: Reference) -> Manifest | Index:
-    """Read and parse a manifest; what is wrong with it is said with the reference."""
+    """Read and parse a manifest; an error names the reference."""
     served = client.manifest(selector)
     with about(str(reference), RecompressError):
         return parse_manifest(served.content, served.content_type)

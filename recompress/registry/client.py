@@ -374,7 +374,7 @@ class RepositoryClient(Requests):
             if (status == 404 or is_temporary(status)) and not is_redirected:
                 raise self._error("HEAD", response)
         # HEAD is only a cheap question. A storage may have a URL that is signed for GET alone, and what an
-        # error means, as a rate limit, can stand in its body.
+        # error means, such as a rate limit, can be in its body.
         with self._send("GET", f"blobs/{digest}") as response:
             return bodies.size(response)
 
