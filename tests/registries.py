@@ -18,7 +18,7 @@ from tests.integration.proxy import Proxy, proxy_to
 from tests.integration.registries import Registry, running
 
 IMAGE = images.gzip_image({"a": b"a" * 1000})
-COMMANDS = ("run", "run again", "verify", "inspect", "index", "prune")
+COMMANDS = ("run", "run again", "verify", "inspect", "index", "index --twins", "verify INDEX", "prune")
 HEADINGS = ("registry", "what it does", *COMMANDS, "tags in the end")
 HEAD = """\
 # Registries
@@ -36,11 +36,11 @@ says where each habit was reported, and with which answers; the next report is o
 TAIL = """
 A current zot and CNCF Distribution 3 were tried as well and work as the first row does.
 
-Where HEAD leads to a URL that is signed for GET, skopeo itself gives up, and its message is shown: fix the
-registry's configuration, as with Distribution's `redirect: disable`.
+Where HEAD leads to a URL that is signed for GET, skopeo itself gives up, and its message is shown: configure
+the registry otherwise, as with Distribution's `redirect: disable`.
 
-What does not pass is an error: 404 and 412 after all tries are exit 4 and 3, with what to do; a 401 is tried
-once more with another token, and only where there was one. `registries.conf` is not followed: recompress and
+What lasts is an error: 404 and 412 after all tries are exit 4 and 3, with what to do; a 401 is tried once
+more with another token, and only where there was one. `registries.conf` is not followed: recompress and
 skopeo both speak to the registry that is named.
 """
 
@@ -71,14 +71,18 @@ def row(kind: type[Personality], proxy: Proxy, registry: Registry, repository: s
     run = ("run", image, *fixed, "--jobs=1")
     first, second = recompress(*run), recompress(*run)
     inspected = recompress("inspect", image, *fixed)
-    verified = indexed = None
+    verified = indexed = with_twins = verified_index = None
     if second.code == 0:
         twin = f"{proxy.host}/{repository}@{second.report['twin_digest']}"
         verified = recompress("verify", image, twin, *fixed, "--jobs=1")
-        indexed = recompress("index", image, twin, f"--to={proxy.host}/{repository}:index", *fixed)
+        index = f"{proxy.host}/{repository}:index"
+        indexed = recompress("index", image, twin, f"--to={index}", *fixed)
+        with_twins = recompress("index", "--twins", image, f"--to={index}", *fixed, "--jobs=1")
+        verified_index = recompress("verify", index, *fixed, "--jobs=1")
     pruned = recompress("prune", f"{proxy.host}/{repository}", *fixed)
     tags = tuple(sorted(map(_short, registry.tags(repository))))
-    return Row(kind, (first, second, verified, inspected, indexed, pruned), tags)
+    outcomes = (first, second, verified, inspected, indexed, with_twins, verified_index, pruned)
+    return Row(kind, outcomes, tags)
 
 
 def document(rows: list[Row]) -> str:

@@ -126,7 +126,7 @@ class Scene:
             assert mine == self.new_twin
             assert moving == self.new_twin
             assert outcome.results["IMAGE_DIGEST"] == str(self.new_twin)
-            assert len(outcome.results) == 3
+            assert len(outcome.results) == 4
         else:
             # Results are several files: SIGKILL can come between two of them, and nothing else.
             assert outcome.results == {} or (outcome.code == -9 and mine and moving == mine)

@@ -198,7 +198,7 @@ def with_rights(
         tokens.users = [user]
         file = tmp_path / "auth.json"
         # What there is for the base alone is not used.
-        others = {f"{door.host}/{repository}-base": {"auth": Account(password="another").auth}}
+        others = {f"{door.host}/{repository}-base": {"auth": Account(password="password-of-another").auth}}
         file.write_text(json.dumps({"auths": {door.host: {"auth": user.account.auth}, **others}}))
         image = f"{door.host}/{repository}@{digest}"
         fixed = ("--no-tls-verify", "--output=json", f"--authfile={file}")

@@ -208,7 +208,7 @@ def test_a_skopeo_that_is_killed_is_started_again(scene: Scene) -> None:
 
 
 def test_a_skopeo_that_is_killed_every_time_is_told(scene: Scene) -> None:
-    scene.run("--attempts=2", PATH=killed_skopeo(scene, 9)).failed(7, "want of memory", "lower --jobs")
+    scene.run("--attempts=2", PATH=killed_skopeo(scene, 9)).failed(7, "memory ran out", "lower --jobs")
 
 
 @pytest.mark.parametrize(
