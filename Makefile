@@ -10,7 +10,7 @@ help: ## Show this
 demo: ## From a gzip image to its zstd:chunked twin, step by step
 	@hack/engine.sh hack/demo.sh
 
-test: $(if $(T),,test-unit) ## All tests, and how much they reach; T="-k name" passes options on to pytest
+test: $(if $(T),,test-unit) ## All tests, and their coverage; T="-k name" passes options on to pytest
 	@TEST_MODULE=$(if $(T),pytest,tests.measured) hack/engine.sh hack/test.sh $(T)
 
 test-unit: ## The tests that need no container engine, on this machine's Python, in a minute
@@ -27,7 +27,7 @@ differential: ## 2,000 random layers and forged twins, and what podman does; T="
 load: ## 32 instances at the same time against one registry; T="--instances 8"
 	@TEST_MODULE=tests.load hack/engine.sh hack/test.sh $(T)
 
-registries: ## Make docs/registries.md anew: every command against every personality of a registry
+registries: ## Renew docs/registries.md: every command against every habit of registries
 	@TEST_MODULE=tests.registries hack/engine.sh hack/test.sh build/differential/registries.md
 	@mv build/differential/registries.md docs/registries.md
 
@@ -41,7 +41,7 @@ fuzz: ## Each reader of untrusted bytes, a minute each; T="-max_total_time=600"
 e2e: ## The example pipelines on a cluster: KUBECONFIG=… REPOSITORY=… TASK_IMAGE=…; SBOM=1 with SBOMs
 	@hack/e2e.sh
 
-format: ## Format Python, and put right what lint can
+format: ## Format Python, and fix what lint can
 	@hack/venv.sh
 	.venv/bin/ruff check --fix --exit-zero
 	.venv/bin/ruff format
@@ -59,7 +59,7 @@ image: ## Build the task image, localhost/recompress:dev; SOURCE=https://… for
 pin: ## Name a released task image in task.yaml: IMAGE=registry/repository@sha256:…
 	@hack/pin.sh "$(IMAGE)"
 
-sbom: ## What is in the task image, and what is known to be wrong with it
+sbom: ## What is in the task image, and its known vulnerabilities
 	@hack/engine.sh hack/sbom.sh
 
 pins: ## Renew the versions in requirements-*.txt, all of them

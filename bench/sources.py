@@ -51,7 +51,7 @@ def four_layers(setting: Setting) -> Sources:
     """Images of four layers, 300 MB and more of a real Debian, and a small layer of their own."""
     context = setting.work / "context"
     context.mkdir(parents=True)
-    # A base of its own: in one go with it, the large layer would be built anew each time.
+    # A base of its own: in one go with it, the large layer would be built again each time.
     base = f"{setting.repository('base')}:1"
     _build_text(
         context,
@@ -72,7 +72,7 @@ def four_layers(setting: Setting) -> Sources:
 
 
 def version_of(setting: Setting, version: str) -> Source:
-    """An image of versions.Containerfile, built anew: "first", "rebuilt" or "patched"."""
+    """An image of versions.Containerfile, built again: "first", "rebuilt" or "patched"."""
     name = f"{setting.repository('versions')}:{version}"
     base = os.environ["TEST_BASE_IMAGE"]
     # As in hack/images.sh: this base was made from a mirror that may be past its date.

@@ -41,7 +41,7 @@ if hack/heartbeat.sh timeout 120 docker pull "${BASE_IMAGE:-$official}" >&2; the
 elif [[ -n ${BASE_IMAGE:-} ]]; then
     exit 1
 fi
-echo "  No registry in reach: making a base image out of Debian packages" >&2
+echo "  No registry can be reached: making a base image from Debian packages" >&2
 hack/apt-install.sh mmdebstrap debian-archive-keyring
 hack/step.sh "Making $bootstrapped" hack/base-image.sh --bootstrap
 echo "$bootstrapped"

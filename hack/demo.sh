@@ -69,6 +69,6 @@ docker run --rm --name "$registry-client" --network host \
 shape() { sed -E 's/[0-9a-f]{12,}/N/g; s/[0-9]+(\.[0-9]+)?(b|KiB|MiB|%)?/N/g; s/ +/ /g' | sort; }
 in_readme() { sed -n '/<!-- demo -->/,/<!-- \/demo -->/p' README.md | sed 1,2d | head --lines=-2; }
 diff <(in_readme | shape) <(shape <build/demo.txt) || {
-    echo "README.md shows another output: put build/demo.txt there, between the demo marks" >&2
+    echo "README.md shows a different output: put build/demo.txt there, between the demo marks" >&2
     exit 1
 }

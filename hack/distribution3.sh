@@ -12,7 +12,7 @@ if [[ -x $place/$version/registry ]]; then
     exit
 fi
 if ! command -v go >/dev/null; then
-    echo "  There is no Go, so no CNCF Distribution 3" >&2
+    echo "  Go is not installed: CNCF Distribution 3 is left out" >&2
     exit
 fi
 # Static: it runs in the tests' container, on another system than this one.

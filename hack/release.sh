@@ -16,7 +16,7 @@ repository=${RELEASE_IMAGE:-}
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' recompress/__init__.py)
 grep -qE "^## \[$version\] - [0-9]{4}-[0-9]{2}-[0-9]{2}$" CHANGELOG.md ||
     fail "CHANGELOG.md has no section \"## [$version] - YYYY-MM-DD\""
-[[ -z $(git status --porcelain) ]] || fail "there are changes that are not committed"
+[[ -z $(git status --porcelain) ]] || fail "there are uncommitted changes"
 
 out=$PWD/build/release
 rm -rf "$out"

@@ -75,21 +75,21 @@ def is_sbom(served: Served) -> bool:
 def read(served: Served) -> Attached:
     """Read the manifest of an SBOM.
 
-    Raises Unsupported for what is no such manifest, and for an SBOM that is larger than what is read of one;
+    Raises Unsupported for what is not such a manifest, and for an SBOM that is too large to be read;
     VerificationFailed for a document that clients read differently.
     """
     document = gojson.parse(served.content, structs.MANIFEST_OR_INDEX, "manifest")
     media_type = document.get("mediaType", "") or served.content_type.partition(";")[0].strip()
     layers = document.get("layers", [])
     if media_type != MediaType.OCI_MANIFEST or "manifests" in document or len(layers) != 1:
-        raise Unsupported("it is not an OCI manifest with one layer, which an SBOM is attached as")
+        raise Unsupported("it is not an OCI manifest with exactly one layer, as an attached SBOM has to be")
     blob = layers[0]
     with about("its manifest has a bad digest", ValueError, Unsupported):
         digest = Digest.parse(blob.get("digest"))
         subject = Digest.parse(document["subject"].get("digest")) if "subject" in document else None
     size = blob.get("size", -1)
     if not 0 <= size <= MAX_SBOM_BYTES:
-        raise Unsupported(f"it has {size} bytes, and SBOMs of up to {MAX_SBOM_BYTES} bytes are read")
+        raise Unsupported(f"it has {size} bytes, but the limit for SBOMs is {MAX_SBOM_BYTES} bytes")
     return Attached(
         Digest.of(served.content),
         Descriptor(blob.get("mediaType", ""), digest, size),
@@ -150,7 +150,7 @@ def _there(client: RepositoryClient, image: Digest, kind: SbomFormat, size: int)
             return None
         return _There(served, client.whole_blob(found.blob), found.subject is not None)
     except (*_UNREADABLE, NotFound) as error:
-        log.debug("%s:%s is put anew: %s", client.repository, tag_of(image), error)
+        log.debug("%s:%s is pushed again: %s", client.repository, tag_of(image), error)
         return None
 
 
@@ -218,8 +218,8 @@ def _format(document: Mapping[str, Any], layer_type: str) -> SbomFormat:
     said = {found for found in (ARTIFACT_TYPES.get(kind), _LAYER_TYPES.get(layer_type)) if found}
     if len(said) != 1:
         raise Unsupported(
-            f"it is of type {layer_type!r:.200}, and not JSON of SPDX ({SbomFormat.SPDX}) or CycloneDX "
-            f"({SbomFormat.CYCLONEDX}) alone"
+            f"it is of type {layer_type!r:.200}, not clearly JSON of SPDX ({SbomFormat.SPDX}) or of "
+            f"CycloneDX ({SbomFormat.CYCLONEDX})"
         )
     return said.pop()
 

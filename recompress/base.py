@@ -1,9 +1,9 @@
 """The base image that an image names: its twin has most of the layers of a first run.
 
 Builders leave its name and digest in annotations or labels (OCI image specification 1.1, annotations.md).
-These are anybody's word, and a run can read more than the author of an image may. So a layer of a base's twin
-is offered only in place of a layer that the source's repository has, and that the base's own manifest lists
-in the same place. Nothing is said of a base but what is taken from it (SECURITY.md).
+Anybody can write these, and a run can read more than the author of an image may. So a layer of a base's twin
+is offered only instead of a layer that the source's repository has, and that the base's own manifest lists in
+the same place. Nothing is said about a base except what is taken from it (SECURITY.md).
 """
 
 from __future__ import annotations

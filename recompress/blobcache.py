@@ -1,8 +1,8 @@
-"""skopeo's blob info cache: how skopeo is told which zstd:chunked layers there are for a diff_id.
+"""skopeo's blob info cache: how skopeo learns which zstd:chunked layers there are for a diff_id.
 
 With the right rows in it skopeo does not download and compress a layer, it takes the one that
 exists (containers/image, pkg/blobinfocache/sqlite and docker.TryReusingBlobWithOptions). skopeo
-makes the database itself, so that its schema is that of the skopeo at hand; a schema that is not
+makes the database itself, so that its schema is that of the skopeo at hand; a schema other than
 the one known here is left alone.
 """
 

@@ -16,8 +16,8 @@ def warn(image: Image) -> None:
     """
     if labels := sorted(filter(_is_of_hosts, image.config.labels)):
         log.warning(
-            "%s has the label %s: bootc and rpm-ostree of before mid-2024 cannot read zstd layers, and may "
-            "take them from an index: let such hosts pull the gzip image by its digest or a tag of its own",
+            "%s has the label %s: bootc and rpm-ostree from before mid-2024 cannot read zstd layers, and may "
+            "pick them from an index: let such hosts pull the gzip image by its digest or a tag of its own",
             *(image.reference, ", ".join(labels)),
         )
 

@@ -74,7 +74,7 @@ app = typer.Typer(
 
 
 def _emptied(context: typer.Context, directory: Path | None) -> Path | None:
-    """Take away the results of an earlier run: whatever this one ends in, they are not its own."""
+    """Remove the results of an earlier run: however this one ends, they are not its own."""
     if directory and not context.resilient_parsing:
         with _errors_as_exit_codes(debug=False):
             results.check_directory(directory)
@@ -100,14 +100,15 @@ def run(
         list[str] | None,
         typer.Argument(
             metavar="REUSE_FROM",
-            help="The same as --reuse-from, in a form that the array parameter of a Task expands to; behind "
-            f"-- and a literal {SBOM_FROM}, the same as that.",
+            help="More images as with --reuse-from, for the array parameter of a Task. After -- and a "
+            f"literal {SBOM_FROM}: SBOMs, as with that option.",
         ),
     ] = None,
     platform: Annotated[
         str | None,
         typer.Option(
-            envvar="RECOMPRESS_PLATFORM", help="os/arch[/variant]: which entry of an index, else a guard."
+            envvar="RECOMPRESS_PLATFORM",
+            help="os/arch[/variant]. Of an index: the entry to take. Of a single image: what it must be.",
         ),
     ] = None,
     to: Annotated[
@@ -129,14 +130,15 @@ def run(
         ),
     ] = None,
     no_reuse: Annotated[
-        bool, typer.Option("--no-reuse", envvar="RECOMPRESS_NO_REUSE", help="Compress every layer afresh.")
+        bool,
+        typer.Option("--no-reuse", envvar="RECOMPRESS_NO_REUSE", help="Compress every layer, reuse none."),
     ] = False,
     verify: Annotated[
         Verify,
         typer.Option(
             envvar="RECOMPRESS_VERIFY",
-            help="content: every layer is read and proven, fresh and reused ones. structure: only manifests "
-            "and tables of contents; sound where only trusted pipelines can push to the repository.",
+            help="content: every layer is read and proven, new and reused ones. structure: only manifests "
+            "and tables of contents; safe only where only trusted pipelines can push to the repository.",
         ),
     ] = Verify.CONTENT,
     if_impossible: IfImpossibleOption = IfImpossible.FAIL,
@@ -155,7 +157,7 @@ def run(
         typer.Option(
             envvar="RECOMPRESS_SBOM_FROM",
             metavar="REPO@sha256:…",
-            help="Take no other SBOM than this one, named by the digest of its JSON. May be given several "
+            help="Use no other SBOM than this one, named by the digest of its JSON. May be given several "
             "times. Default: the one that the registry has for IMAGE.",
         ),
     ] = None,
@@ -224,7 +226,7 @@ def verify(
         typer.Argument(help="Its twin, in the same form. Without it, every twin in the index is proven."),
     ] = None,
     platform: Annotated[
-        str | None, typer.Option(envvar="RECOMPRESS_PLATFORM", help="Which entry of an index.")
+        str | None, typer.Option(envvar="RECOMPRESS_PLATFORM", help="Which entry of an index to take.")
     ] = None,
     partial_pulls: PartialPullsOption = PartialPulls.REQUIRE,
     jobs: Jobs = None,
@@ -236,9 +238,9 @@ def verify(
     output: OutputFormat = Output.TEXT,
     debug: Debug = False,
 ) -> None:
-    """Prove that RESULT holds exactly what SOURCE holds, and that its tables of contents do not lie.
+    """Prove that RESULT holds exactly what SOURCE holds, and that its tables of contents agree with it.
 
-    With SOURCE alone, an index: the same for each twin in it and its gzip image.
+    With SOURCE alone, an index: prove each twin in it against its gzip image.
     """
     with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
         jobs = jobs or default_jobs()
@@ -259,14 +261,14 @@ def index(
         list[str], typer.Argument(metavar="IMAGE...", help="Manifests or indexes, each with its digest.")
     ],
     to: Annotated[
-        str, typer.Option(envvar="RECOMPRESS_TO", metavar="REPO:TAG", help="What the index is called.")
+        str, typer.Option(envvar="RECOMPRESS_TO", metavar="REPO:TAG", help="Where to push the index.")
     ],
     twins: Annotated[
         bool,
         typer.Option(
             "--twins",
             envvar="RECOMPRESS_TWINS",
-            help="First make the zstd:chunked twins that are missing. The next four options are for this.",
+            help="First make the zstd:chunked twins that are missing. The next four options apply to this.",
         ),
     ] = False,
     level: Level = None,
@@ -277,8 +279,8 @@ def index(
         Policy,
         typer.Option(
             envvar="RECOMPRESS_SBOM",
-            help="auto, require: the index gets an SBOM that lists its images. none: it gets none. With "
-            "--twins, the same for the twins that are made, as `run` has it.",
+            help="auto, require: the index gets an SBOM that lists its images. none: no SBOM. With "
+            "--twins it applies to the twins that are made as well, as in `run`.",
         ),
     ] = Policy.AUTO,
     results_dir: ResultsDir = None,
@@ -290,7 +292,7 @@ def index(
     output: OutputFormat = Output.TEXT,
     debug: Debug = False,
 ) -> None:
-    """Push an index of IMAGEs that serves old and new clients: gzip first, annotated zstd behind."""
+    """Push an index of IMAGEs that serves old and new clients: gzip first, then the annotated zstd."""
     with _errors_as_exit_codes(debug), signals.ended_by_signal_or_deadline(timeout):
         reference = Reference.parse(to)
         references = tuple(map(Reference.parse, images))
@@ -401,13 +403,13 @@ def _fail(message: str, exit_code: int, debug: bool) -> None:
 
 
 def _hand_out(report: RunReport | IndexReport, output: Output, results_dir: Path | None) -> None:
-    """Print the report and write the results: these last, for once they are there a run has succeeded."""
+    """Print the report and write the results: these last: once they are there, the run has succeeded."""
 
-    def tell() -> None:
+    def print_report() -> None:
         show(report, output)
         signals.too_late_to_end()
 
     if results_dir:
-        results.write(results_dir, report.results, before=tell)
+        results.write(results_dir, report.results, before=print_report)
     else:
-        tell()
+        print_report()

@@ -66,10 +66,10 @@ class Copy:
                     check_layers(self.source_client, self.source)
                     is_checked = True
                 if not self.is_exact and self._offer_what_was_pushed(space, attempts):
-                    # It got further than before, so the next failure is another one, whatever its words.
+                    # It got further than before, so the next failure is another one, whatever its message.
                     failed.clear()
                 elif error.words in failed:
-                    # Twice the same words, with a registry that answers well: it would fail a third time.
+                    # Twice the same message, with a registry that answers well: it would fail a third time.
                     error.temporary = False
                 elif error.words:
                     failed.append(error.words)
@@ -98,13 +98,13 @@ class Copy:
                 try:
                     diff_id = retrying(attempts, partial(self._diff_id, layer.digest))
                 except RecompressError as error:
-                    log.debug("skopeo does this layer again: %s", error)
+                    log.debug("skopeo copies this layer again: %s", error)
                     continue
                 if diff_id in source.config.diff_ids:
                     offers[diff_id] = Offer(diff_id, layer, repository, str(source.reference))
             blobcache.fill(database, ((b.digest, offers[d]) for d, b in source.layers if d in offers))
         except blobcache.UnknownCache as error:
-            log.debug("skopeo does all layers again: %s", error)
+            log.debug("skopeo copies all layers again: %s", error)
             return False
         return bool(offers)
 
@@ -116,8 +116,8 @@ class Copy:
             return uncompressed_digest(chunks, *most)
 
     def _ask_registry(self) -> None:
-        # What stands in the way is asked of the registry: its answers have status codes, skopeo's words have
-        # none. A question that used up its tries ends this, too.
+        # What stands in the way is asked of the registry: its answers have status codes, skopeo's messages
+        # do not. A question that used up its tries ends this, too.
         plan.read(self.source_client, self.source.digest, self.source.reference)
         for layer in self.source.manifest.layers:
             self.source_client.stat_blob(layer.digest)

@@ -5,14 +5,14 @@ RecompressError
 ├── Refused               3   the registry refused: authentication or authorisation
 ├── NotFound              4   no such repository, manifest or blob
 │   └── Vanished          4   nor what this run has pushed or read before
-├── Unsupported           5   cannot be recompressed; prune: cannot be told or deleted
+├── Unsupported           5   cannot be recompressed; prune: orphans cannot be found or deleted
 │   └── Artifact          5   it is no image: an SBOM, a chart, a signature
 ├── VerificationFailed    6   what was pushed is not what it must be; no results
 ├── Unavailable           7   registry or network kept failing after all tries
 │   ├── TimedOut          7   the time for the whole run ran out
 │   └── SkopeoFailed      7   skopeo ended with an error (skopeo.py)
 ├── SkopeoUnusable        8   skopeo is missing or too old
-└── UnknownCache              skopeo's cache is unlike what is known: no layer is reused (blobcache.py)
+└── UnknownCache              skopeo's cache has an unexpected form: no layer is reused (blobcache.py)
 
 An error is one line: what is wrong, with which image, and what to do about it.
 """

@@ -64,7 +64,7 @@ def name(value: object, where: str) -> str:
     text = string(value, where)
     if _SURROGATE.search(text):
         raise VerificationFailed(
-            f"its {where} is {text!r:.100}: clients read half a surrogate pair differently"
+            f"its {where} is {text!r:.100}: clients read an unpaired surrogate differently"
         )
     return text
 

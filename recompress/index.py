@@ -1,4 +1,4 @@
-"""An image index that serves old and new clients: gzip entries first, annotated zstd ones behind.
+"""An image index that serves old and new clients: gzip entries first, then the annotated zstd ones.
 
 Docker before 23 takes the first entry of its platform and cannot read zstd; podman, CRI-O and
 buildah take the entry with the annotation, wherever it stands (docs/design.md, "Who picks what").
@@ -61,11 +61,11 @@ def assemble(
     """Push an index of `images` (manifests, or indexes that are flattened) and tag it as `to`.
 
     `instead` has, by its digest, what takes the place of an image in one of the indexes, None for nothing.
-    A variant that only an index has is kept, and what a single index says of itself; what is lost is told.
-    The same images in the same order give the same digest. With `has_sbom` the index gets an SBOM that lists
-    them. Raises UsageError for images without a digest or of another repository; Unsupported for images that
-    cannot be in one index. Then nothing is pushed. With `is_task` results that do not fit into a Task's are
-    left out.
+    A variant that only an index has is kept, and what a single index says of itself; a warning names what is
+    lost. The same images in the same order give the same digest. With `has_sbom` the index gets an SBOM that
+    lists them. Raises UsageError for images without a digest or of another repository; Unsupported for images
+    that cannot be in one index. Then nothing is pushed. With `is_task` results that do not fit into a Task's
+    are left out.
     """
     tag = checked_tag(to, images)
     sources = [(image, plan.read(client, image.selector, image)) for image in images]
@@ -77,7 +77,7 @@ def assemble(
     served = Served(content, MediaType.OCI_INDEX)
     _push(client, digest, served, entries)
     if client.manifest(digest).content != content:
-        raise VerificationFailed(f"the registry does not give back the index {digest} as it was pushed")
+        raise VerificationFailed(f"the registry does not return the index {digest} as it was pushed")
     pushed = attached.push(client, digest, sbom, SbomFormat.SPDX, now, is_referrer=False) if sbom else None
     client.tag(tag, served)
     named = _results(reference, entries, pushed.blob.digest if pushed else None)
@@ -95,8 +95,8 @@ def _push(client: RepositoryClient, digest: Digest, served: Served, entries: Ite
         if not missing:
             raise
         raise NotFound(
-            f"{client.repository} lacks {', '.join(missing)}, and the registry takes no index without: "
-            f"copy it there, or leave it out ({error})"
+            f"{client.repository} lacks {', '.join(missing)}, and the registry refuses an index without it: "
+            f"copy it there, or leave it out of the index ({error})"
         ) from None
 
 
@@ -111,13 +111,13 @@ def _is_served(client: RepositoryClient, digest: Digest) -> bool:
 def checked_tag(to: Reference, images: tuple[Reference, ...]) -> str:
     """The tag of the index. Raises UsageError where there is none, or for images that cannot be in it."""
     if to.tag is None or to.digest is not None:
-        raise UsageError(f"--to {to}: name a tag, and no digest, for the index")
+        raise UsageError(f"--to {to}: name the index by a tag, without a digest")
     for image in images:
         if image.digest is None:
             raise UsageError(f"{image} has no digest: a tag can move between two reads")
         if image.repository != to.repository:
             raise UsageError(
-                f"{image} is not in {to.repository}, and an index has all its manifests beside it: "
+                f"{image} is not in {to.repository}, where all manifests of the index have to be: "
                 "copy it there first, or recompress it with --to"
             )
     return to.tag
@@ -155,7 +155,7 @@ def _member(client: RepositoryClient, reference: Reference, member: Descriptor) 
         manifest = plan.read(client, member.digest, at)
         if isinstance(manifest, Index):
             plan.check_no_artifact(manifest, at)
-            raise Unsupported(f"{reference} has an index in it, {member.digest}: name its manifests")
+            raise Unsupported(f"{reference} contains an index, {member.digest}: name its manifests")
         return _image(client, at, manifest, member)
     except Artifact:
         return _Found(IndexEntry(as_it_is, EntryKind.ARTIFACT))
@@ -191,7 +191,7 @@ def _image(
 
 
 def _lost(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """What an entry said and says no more. Of annotations, only a mark is taken away, or put on anew."""
+    """What an entry said and no longer says. Of the annotations, only the mark is removed, or set again."""
     for name, value in before.items():
         if name == "platform":
             yield from _lost(value or {}, after.get(name, {}), f"{name}.")
@@ -243,7 +243,7 @@ def _without_duplicates(entries: Iterable[IndexEntry]) -> list[IndexEntry]:
         once[key] = replace(first, descriptor=replace(first.descriptor, annotations=annotations))
         if lost := [n for n, value in entry.descriptor.annotations.items() if annotations[n] != value]:
             log.warning(
-                "%s is listed twice with different annotations, of which the first ones are kept: %s",
+                "%s is listed twice with different annotations; the first ones are kept: %s",
                 *(entry.descriptor.digest, printable(", ".join(sorted(lost)))),
             )
     by_kind: dict[tuple[EntryKind, Platform], IndexEntry] = {}
@@ -330,7 +330,7 @@ def _entry_document(descriptor: Descriptor) -> dict[str, Any]:
 
 
 def _results(index: Reference, entries: Iterable[IndexEntry], sbom: Digest | None) -> dict[str, str]:
-    # A manifest may be there for several platforms.
+    # A manifest may be listed for several platforms.
     digests = dict.fromkeys(entry.descriptor.digest for entry in entries if entry.is_image)
     named = {
         "IMAGE_URL": f"{index.repository}:{index.tag}",

@@ -114,13 +114,13 @@ class InspectReport:
 
 
 def _twin_lines(image: InspectedImage, at: Reference) -> Iterator[str]:
-    indexed = {True: "; the index has it", False: "; the index does not have it", None: ""}
+    indexed = {True: "; it is in the index", False: "; it is not in the index", None: ""}
     if twin := image.twin:
         yield f"{image.digest.short}  has the twin {twin.digest}{indexed[twin.is_in_index]}"
     if (of := image.twin_of) is None:
         return
     source = f"{at.repository}@{of.source}" if of.is_source_here else f"{of.source}, not in this repository"
-    what = f"is the twin of {source}" if of.source else "is zstd, and nothing names a source of it"
+    what = f"is the twin of {source}" if of.source else "is zstd, and its source is not known"
     yield f"{image.digest.short}  {what}{indexed[of.is_in_index]}"
     yield f"{image.digest.short}  SBOM: {of.sbom.at or visible(of.sbom.note) or 'none'}"
 

@@ -56,7 +56,7 @@ class Search:
 
     def _places(self, stack: ExitStack) -> list[Place]:
         repository = self.destination.repository
-        # Without reuse, a run puts no other tag on its twin than the one that it is told to.
+        # Without reuse, a run puts no other tag on its twin than the one that was asked for.
         tags = (twin.default_tag(self.source.manifest), self.tag, reuse.cache_tag(self.source.platform))
         places = [
             Place(self.destination, Reference(repository, tag), False) for tag in dict.fromkeys(tags) if tag

@@ -261,8 +261,8 @@ def parse_manifest(content: bytes, content_type: str) -> Manifest | Index:
 def parse_config(content: bytes) -> Config:
     """Read an image config.
 
-    Raises Unsupported where it is none or clients cannot read it, VerificationFailed where they read it
-    differently.
+    Raises Unsupported where it is not an image config or clients cannot read it, VerificationFailed where
+    they read it differently.
     """
     document = gojson.parse(content, structs.CONFIG, "config")
     if not document.keys() >= {"os", "architecture", "rootfs"}:

@@ -64,7 +64,7 @@ def _members(client: RepositoryClient, index: Index, reference: Reference) -> It
             manifest = plan.read(client, entry.digest, at)
             if isinstance(manifest, Index):
                 plan.check_no_artifact(manifest, at)
-                raise Unsupported(f"{reference} has an index in it, {entry.digest}: name its manifests")
+                raise Unsupported(f"{reference} contains an index, {entry.digest}: name its manifests")
             image = plan.check_image(client, manifest, at)
         except Artifact:
             # Not all artifacts say in the index what they are.

@@ -22,7 +22,7 @@ from recompress.showing import Output
 
 SBOM_FROM = "--sbom-from"
 _LONGEST_TIMEOUT = 365 * 24 * 60 * 60
-"""No timer goes to infinity."""
+"""No timer can wait forever."""
 
 
 class Verify(StrEnum):
@@ -57,7 +57,7 @@ PartialPullsOption = Annotated[
     PartialPulls,
     typer.Option(
         envvar="RECOMPRESS_PARTIAL_PULLS",
-        help="Where the registry's answers make partial pulls fail. require: exit 5. warn: a warning, for "
+        help="What to do where the registry breaks partial pulls. require: exit 5. warn: a warning, for "
         "those whose clients never pull partially.",
     ),
 ]
@@ -73,21 +73,23 @@ Level = Annotated[
         envvar="RECOMPRESS_LEVEL",
         min=1,
         max=20,
-        help="Compression level; skopeo has four: 1-2, 3-5, 6-9 and 10-20, which is the default.",
+        help="Compression level. skopeo knows four: 1-2, 3-5, 6-9, and 10-20, which is the default, the "
+        "smallest and slowest. 3 is 3.5 times faster, for 6 % more bytes.",
     ),
 ]
 IfImpossibleOption = Annotated[
     IfImpossible,
     typer.Option(
         envvar="RECOMPRESS_IF_IMPOSSIBLE",
-        help="Where there can be no twin. fail: exit 5. keep: a warning, and the gzip image is taken.",
+        help="What to do with an image that cannot have a twin. fail: exit 5. keep: a warning, and the "
+        "results name the gzip image.",
     ),
 ]
 SbomOption = Annotated[
     Policy,
     typer.Option(
         envvar="RECOMPRESS_SBOM",
-        help="auto: the twin gets an SBOM where IMAGE has one. require: exit 5 where not. none: no SBOM.",
+        help="auto: the twin gets an SBOM if IMAGE has one. require: exit 5 if it has none. none: no SBOM.",
     ),
 ]
 AuthFile = Annotated[
@@ -108,7 +110,7 @@ TlsVerify = Annotated[
     ),
 ]
 Attempts = Annotated[
-    int, typer.Option(envvar="RECOMPRESS_ATTEMPTS", min=1, max=20, help="Tries per operation.")
+    int, typer.Option(envvar="RECOMPRESS_ATTEMPTS", min=1, max=20, help="How often to try an operation.")
 ]
 Timeout = Annotated[
     float | None,
@@ -117,10 +119,12 @@ Timeout = Annotated[
         min=1,
         max=_LONGEST_TIMEOUT,
         callback=_a_number,
-        help="Seconds for the whole run.",
+        help="Time limit for the whole run, in seconds.",
     ),
 ]
-OutputFormat = Annotated[Output, typer.Option(envvar="RECOMPRESS_OUTPUT", help="The report, on stdout.")]
+OutputFormat = Annotated[
+    Output, typer.Option(envvar="RECOMPRESS_OUTPUT", help="Form of the report on stdout.")
+]
 Debug = Annotated[bool, typer.Option(envvar="RECOMPRESS_DEBUG", help="Log requests, show stack traces.")]
 
 
@@ -176,7 +180,7 @@ def parsed_destination(text: str | None) -> Reference | None:
         return None
     destination = Reference.parse(text)
     if destination.digest:
-        raise UsageError(f"--to {text}: a digest cannot be chosen, give a repository with or without a tag")
+        raise UsageError(f"--to {text}: a digest cannot be chosen: name a repository, with or without a tag")
     return destination
 
 
@@ -190,7 +194,7 @@ def parted(arguments: list[str]) -> tuple[list[str], list[str]]:
             return arguments[:at], arguments[at + 1 :]
         case _:
             # One of them is an element of an array, and what follows it could be either.
-            raise UsageError(f"{SBOM_FROM} stands twice among the arguments: it is no image and no SBOM")
+            raise UsageError(f"{SBOM_FROM} appears twice among the arguments: it can separate them only once")
 
 
 def parsed_sbom(text: str) -> Digest:

@@ -32,7 +32,7 @@ def ranges_like_podmans(size: int) -> tuple[ByteRange, ByteRange] | None:
 def check(client: RepositoryClient, digest: Digest, ranges: tuple[ByteRange, ByteRange]) -> None:
     """Ask for two ranges of a blob as podman does. Raises Unsupported where the answer makes pulls fail.
 
-    What it only costs clients is told by `judge`, of a twin that is there.
+    What it merely costs clients is for `judge` to say, once there is a twin.
     """
     answer = client.two_ranges(digest, *ranges)
     if answer.kind is TwoRanges.BREAKS_PULLS:

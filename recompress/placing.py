@@ -1,4 +1,4 @@
-"""The tags of a result: none is taken away from its source, and none is named that is not there."""
+"""The tags of a result: none is moved away from its source, and none is named that does not exist."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_tag(client: RepositoryClient, to: Reference, source: Image, *, may_be_
     except (NotFound, Refused, Unsupported, VerificationFailed) as error:
         # It is not there, or no image: nothing is lost. Some registries refuse what is not there, and whether
         # pushing is refused is asked next.
-        log.debug("%s is not taken away from anything: %s", to, error)
+        log.debug("%s names no image that it would be taken away from: %s", to, error)
         return
     own = {source.digest, Digest.of(twin.as_oci(source.manifest))}
     is_index = isinstance(found, Index)
@@ -56,7 +56,7 @@ def existing_tag(client: RepositoryClient, image: Reference, source: Digest) -> 
         return None
     except Refused as error:
         # The image itself could be read: this tag is there, or it is another's to say that it is not.
-        log.debug("whether %s is there is not known: %s", image, error)
+        log.debug("could not check whether %s exists: %s", image, error)
         return image.tag
     if found not in (image.digest, source):
         log.warning("the results name no tag: %s:%s is another image", image.repository, image.tag)

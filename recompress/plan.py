@@ -33,7 +33,7 @@ _DOCKER_CONFIG_IN_OCI = (MediaType.OCI_MANIFEST, MediaType.DOCKER_CONFIG)
 _DEFAULT_VARIANT = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
 
 _MOST_CANDIDATES = 16
-"""Which of them is meant is told by reading them all, and nobody builds so many for one platform."""
+"""Only reading them all shows which one is meant, and nobody builds so many for one platform."""
 
 
 def resolve(
@@ -61,7 +61,7 @@ def resolve(
 
 
 def read(client: RepositoryClient, selector: str | Digest, reference: Reference) -> Manifest | Index:
-    """Read and parse a manifest; what is wrong with it is said with the reference."""
+    """Read and parse a manifest; an error names the reference."""
     served = client.manifest(selector)
     with about(str(reference), RecompressError):
         return parse_manifest(served.content, served.content_type)
@@ -127,7 +127,7 @@ def _from_index(
 ) -> Image:
     has = ", ".join(map(str, platforms(index))) or "none"
     if platform is None:
-        raise Unsupported(f"{reference} is an index: choose with --platform, it has {has}")
+        raise Unsupported(f"{reference} is an index: choose an image with --platform; it has {has}")
     entries = candidates(index, platform)
     if not entries:
         raise Unsupported(f"{reference} has no image for {platform}; it has {has}")
@@ -138,7 +138,7 @@ def _from_index(
     images = [image for image in read_entries if image]
     if not images:
         raise Unsupported(f"{reference} has no image for {platform}, only artifacts; it has {has}")
-    # Whatever the order and the annotations: which one is meant is told by what is in it.
+    # Whatever the order and the annotations: the content decides which one is meant.
     zstd = [image for image in images if image.manifest.has_zstd]
     gzip = [image for image in images if not image.manifest.has_zstd]
     if is_twin and not zstd:
@@ -180,8 +180,8 @@ def _entry_image(
 def check_image(client: RepositoryClient, manifest: Manifest, reference: Reference) -> Image:
     """The image of a manifest, with its config.
 
-    Raises Unsupported where it is none (Artifact for what its config says to be one), VerificationFailed
-    where clients read the config differently.
+    Raises Unsupported for what is not an image (Artifact where its config says so), VerificationFailed where
+    clients read the config differently.
     """
     check_no_artifact(manifest, reference)
     with about(str(reference), Unsupported):
@@ -229,7 +229,7 @@ def _check_layer(manifest: Manifest, layer: Descriptor) -> None:
     if layer.urls or layer.data:
         raise Unsupported(
             f"the layer {layer.digest} has {'urls' if layer.urls else 'data'} in its descriptor, so that "
-            "clients can get it from elsewhere: build the image without"
+            "clients can get it from elsewhere: build the image without that"
         )
     if manifest.media_type != MediaType.DOCKER_MANIFEST:
         return
@@ -241,7 +241,7 @@ def _check_layer(manifest: Manifest, layer: Descriptor) -> None:
     if layer.media_type == MediaType.DOCKER_LAYER_ZSTD:
         raise Unsupported(
             f"it is a Docker v2s2 manifest with a zstd layer ({layer.digest}), which that format does not "
-            "provide for: build it as an OCI image"
+            "have: build it as an OCI image"
         )
 
 

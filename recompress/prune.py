@@ -1,7 +1,7 @@
 """Tags of twins whose source is gone: found, and where that is asked for, deleted.
 
 A tag too many costs some storage, and one too few breaks an image. So whatever is not certain ends the
-command before anything is deleted, and nothing is deleted but by the name of a tag of our own.
+command before anything is deleted, and nothing is deleted except by the name of a tag of our own.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _read_tags(client: RepositoryClient, names: Sequence[str]) -> _Tags:
         time.sleep(_WAIT_SECONDS)
         for tag in missing:
             if not _read_tag(client, tag, tags):
-                log.warning("%s is listed by the registry and is not there: it is passed over", tag)
+                log.warning("the registry lists %s, but does not have it: it is skipped", tag)
     return tags
 
 
@@ -198,8 +198,8 @@ def _delete(places: Places, found: _Found, attempts: int) -> tuple[tuple[Orphan,
     deleted: list[Orphan] = []
     stay = 0
     for orphan in found.orphans:
-        done = f"deleted {len(deleted)} of {counted(len(found.orphans), 'orphan')}, and then"
-        with about(f"{done}: {Reference(repository.repository, orphan.tag)}", RecompressError):
+        done = f"deleted {len(deleted)} of {counted(len(found.orphans), 'orphan')}, failed at"
+        with about(f"{done} {Reference(repository.repository, orphan.tag)}", RecompressError):
             others = _others(repository, found, orphan.tag, orphan.twin)
             served = repository.find_manifest(orphan.tag)
             if served is None:
@@ -221,7 +221,7 @@ def _delete_sbom(repository: RepositoryClient, found: _Found, orphan: Orphan, at
     if orphan.sbom is None:
         return False
     digest = found.digests[orphan.sbom]
-    with about(f"{Reference(repository.repository, orphan.sbom)}, the SBOM of it", RecompressError):
+    with about(f"{Reference(repository.repository, orphan.sbom)}, its SBOM", RecompressError):
         others = _others(repository, found, orphan.sbom, digest)
         served = repository.find_manifest(orphan.sbom)
         if served is None or Digest.of(served.content) != digest:

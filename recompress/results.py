@@ -91,7 +91,7 @@ def fit(files: Mapping[str, str]) -> bool:
 def check_directory(directory: Path) -> None:
     """Raise UsageError unless results can be written there, before any work is done.
 
-    Results of an earlier run are taken away: a run that fails has none.
+    Results of an earlier run are removed: a run that fails has no results.
     """
     try:
         if not directory.is_dir():

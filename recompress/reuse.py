@@ -125,7 +125,7 @@ def manifests(
     if len(digests) > MOST_ENTRIES:
         log.log(
             level,
-            "%s has %d images for %s: layers to reuse are looked for in %d of them",
+            "%s has %d images for %s: only %d of them are searched for layers to reuse",
             *(reference, len(digests), platform, MOST_ENTRIES),
         )
     for digest in islice(digests, MOST_ENTRIES):

@@ -113,14 +113,14 @@ def _check(options: RunOptions) -> None:
         skopeo.check_repository(reference.repository)
     if options.oci_twin and options.to and options.to.repository != options.image.repository:
         raise UsageError(
-            f"--oci-twin goes beside the gzip layers, which are not in {options.to.repository}: "
-            "leave --to away, or choose a tag only"
+            f"--oci-twin needs the gzip layers, which are not in {options.to.repository}: "
+            "leave out --to, or choose another tag in the source's repository"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """The image that the results name, with its layers, and why it is not a twin where it is none."""
+    """The image that the results name, with its layers, and why it is not a twin, where it is not."""
 
     named: Results
     layers: tuple[LayerReport, ...]
@@ -320,7 +320,7 @@ class _Run:
     def _offered(
         self, space: Workspace, known: Mapping[Digest, Known], own: Mapping[Digest, Known]
     ) -> dict[Digest, Known]:
-        """Tell skopeo of the layers that are known. Returns those that it may take."""
+        """Offer skopeo the layers that are known. Returns those that it may take."""
         if not known:
             return {}
         try:

@@ -28,7 +28,7 @@ _UNUSABLE = (Unsupported, VerificationFailed, NotFound)
 
 
 class Policy(StrEnum):
-    """Whether an image has to have an SBOM, may have one, or none is looked for."""
+    """Whether an image has to have an SBOM, may have one, or no SBOM is looked for."""
 
     AUTO = "auto"
     REQUIRE = "require"
@@ -40,8 +40,8 @@ def find(
 ) -> Found | None:
     """Find the source's SBOM, before any work (see sbom_search.find).
 
-    One that cannot be used is warned of. REQUIRE raises Unsupported for that, and where there is none;
-    to know, it is read.
+    One that cannot be used is a warning. REQUIRE raises Unsupported for that, and where the source has no
+    SBOM; the SBOM is read to know.
     """
     if policy is Policy.NONE:
         return None
@@ -49,7 +49,7 @@ def find(
     if policy is Policy.REQUIRE:
         if not isinstance(found, Found):
             why = found.why if found else f"{source.reference} has no SBOM"
-            raise Unsupported(f"{why}; with --sbom require there has to be one that can be used")
+            raise Unsupported(f"{why}; --sbom require needs one that can be used")
         _check(client, found, source)
     if isinstance(found, Unusable):
         log.warning("no SBOM is derived: %s", found.why)
@@ -125,7 +125,9 @@ class _Step:
             derived = derive(self.content, source, twin, self.now)
             if derived.format is not self.found.attached.format:
                 said = self.found.attached.format
-                raise Unsupported(f"its SBOM {self.found.at} is {derived.format}, and is said to be {said}")
+                raise Unsupported(
+                    f"its SBOM {self.found.at} is {derived.format}, but its media type says {said}"
+                )
             return replace(derived, content=self.content, warnings=()) if is_own else derived
 
     def push(self, client: RepositoryClient, image: Digest, derived: Derived) -> Pushed:

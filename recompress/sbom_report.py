@@ -38,7 +38,7 @@ class SbomReport:
 
     @property
     def trust(self) -> str:
-        """Why the source's SBOM is believed."""
+        """Why the source's SBOM is trusted."""
         return "pinned" if self.is_pinned else "push access"
 
     def as_json(self) -> dict[str, Any]:
@@ -59,13 +59,13 @@ class SbomReport:
         """The report in a few lines."""
         origin = {
             SbomAction.DERIVED: f"derived from {self.found}",
-            SbomAction.THERE: f"derived from {self.found} before",
+            SbomAction.THERE: f"derived from {self.found} by an earlier run",
             SbomAction.OWN: "the source's own",
         }
         lines = [f"{self.packages} packages, {origin[self.action]}", f"attached as {self.attached}"]
         if not self.is_pinned:
             repository = self.found.repository
             lines.append(
-                f"believed as it is: whoever can push to {repository} chooses it (--sbom-from pins it)"
+                f"trusted as it is: whoever can push to {repository} chooses it (--sbom-from pins it)"
             )
         return "sbom    " + "\n        ".join(lines)

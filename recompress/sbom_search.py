@@ -101,7 +101,7 @@ def _read(client: RepositoryClient, referring: Iterable[Descriptor]) -> Iterator
     digests = dict.fromkeys(r.digest for r in referring if r.artifact_type in ARTIFACT_TYPES)
     if len(digests) > _MOST_CANDIDATES:
         raise Unsupported(
-            f"{len(digests)} SBOMs refer to the image, and {_MOST_CANDIDATES} of them are read at most"
+            f"{len(digests)} SBOMs refer to the image, more than the limit of {_MOST_CANDIDATES}"
         )
     for digest in digests:
         served = client.find_manifest(digest)
@@ -126,7 +126,7 @@ def _usable(
         if sbom.subject != source.digest and (sbom.subject or is_referrer):
             reasons.append(f"the SBOM {at} is of another image: its subject is {sbom.subject}")
         elif pins and sbom.blob.digest not in pins:
-            reasons.append(f"the SBOM {at} ({sbom.blob.digest}) is none of those that --sbom-from names")
+            reasons.append(f"the SBOM {at} ({sbom.blob.digest}) is not one of those that --sbom-from names")
         else:
             yield Found(at, sbom, bool(pins))
 
@@ -159,7 +159,7 @@ def _is_attested(
         selectors: list[str | Digest] = [f"sha256-{source.digest.hex}.att", *buildkit]
         return any(_holds_predicate(client, selector) for selector in selectors)
     except _UNREADABLE as error:
-        log.debug("whether %s has an attestation is not known: %s", source.reference, error)
+        log.debug("could not check whether %s has an attestation: %s", source.reference, error)
         return False
 
 

@@ -61,7 +61,7 @@ def ended_by_signal_or_deadline(seconds: float | None) -> Iterator[None]:
 def too_late_to_end() -> None:
     """From here on neither a signal nor the deadline ends the run: what is left takes a moment.
 
-    Once results are written, nothing but success may be told.
+    Once results are written, the run must not end with anything but success.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

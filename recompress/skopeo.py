@@ -1,6 +1,6 @@
-"""skopeo does the recompression and the upload; this builds its command, runs it, reads its words.
+"""skopeo does the recompression and the upload; this builds its command, runs it, reads its output.
 
-Its exit status is not believed: it is 0 as well where nothing was recompressed (see
+Its exit status is not trusted: it is 0 as well where nothing was recompressed (see
 docs/design.md, "The silent no-op"). All that is taken from a run is the digest of the manifest
 that it pushed, and that is read back and proven by others.
 """
@@ -34,7 +34,7 @@ FORMAT_OPTIONS = ("--format=oci", "--dest-compress-format=zstd:chunked", _FORCE)
 _PROBE_SECONDS = 30
 _GRACE_SECONDS = 5
 _STALL_SECONDS = 600.0
-"""skopeo waits for ever for a registry that says nothing. It may well say nothing for minutes, while it
+"""skopeo waits forever for a registry that says nothing. It may well say nothing for minutes, while it
 puts together a layer of gigabytes."""
 
 _POLL_SECONDS = 1.0
@@ -94,10 +94,10 @@ LayerEvent = LayerProgress | LayerEnd
 
 
 class SkopeoFailed(Unavailable):
-    """skopeo ended with an error. Why is asked of the registry and of the image, not of skopeo's words.
+    """skopeo ended with an error. The registry and the image say why, not skopeo's message.
 
-    `words` are its last ones, empty where it was killed or said nothing, and where they are of a failure of
-    the network or the registry that can come again and pass.
+    `words` is its last message, empty where it was killed or said nothing, and where the message is about a
+    failure of the network or the registry that can happen again and pass.
     """
 
     def __init__(self, message: str, *, temporary: bool = False, words: str = "") -> None:
@@ -194,7 +194,7 @@ def copy(
     """Run a command of `copy_command` or `exact_copy_command` to its end.
 
     `on_layer` is called for each step that a layer makes, and once for its end. Raises SkopeoFailed
-    with skopeo's last words, or if no layer gets on for so many seconds. If this is left by an
+    with skopeo's last message, or if no layer makes progress for so many seconds. If this is left by an
     exception (a signal, the deadline), skopeo is ended first.
     """
     log.debug("running %s", " ".join(command))
@@ -221,7 +221,7 @@ def copy(
     words = stderr_file.read_text(errors="replace").strip()
     if status:
         if _REJECTED in words:
-            # The one verdict that is read from words: neither the registry nor the image knows of it.
+            # The one verdict that is read from a message: neither the registry nor the image knows of it.
             raise SkopeoUnusable(
                 f"the policy {space.policy} rejects the image ({_last_words(words)}): change it there, see "
                 "containers-policy.json(5)"
@@ -289,7 +289,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _events(terminal: int, stall_seconds: float) -> Iterator[LayerEvent]:
-    """What skopeo says of its layers, until it ends or no layer gets on any more."""
+    """What skopeo says of its layers, until it ends or no layer makes progress any more."""
     drawn: set[tuple[LayerEvent, str]] = set()
     before: set[tuple[LayerEvent, str]] = set()
     moved = time.monotonic()

@@ -57,10 +57,10 @@ def with_annotations(layer: Descriptor, layout: Layout) -> Descriptor:
 
 
 def judge(client: RepositoryClient, layer: Descriptor) -> Verdict:
-    """How clients have to pull a layer, by its tables, which are believed.
+    """How clients have to pull a layer, by its tables, which are trusted.
 
     Raises VerificationFailed where the table of contents is not the one that the annotations name, or the
-    layer has another size than it is said to have.
+    layer does not have the size that its descriptor says.
     """
     size = client.stat_blob(layer.digest)
     if size not in (None, layer.size):

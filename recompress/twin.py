@@ -86,7 +86,7 @@ def as_oci(source: Manifest) -> bytes:
 
 
 def read_back(client: RepositoryClient, digest: Digest) -> Manifest:
-    """The image manifest that was pushed; VerificationFailed where it is none."""
+    """The image manifest that was pushed; VerificationFailed where it is not an image manifest."""
     served = client.manifest(digest)
     with about(f"{client.repository}@{digest}, which was just pushed", _NO_SUCH_DOCUMENT, VerificationFailed):
         manifest = parse_manifest(served.content, served.content_type)

@@ -112,7 +112,7 @@ class _Twins:
             self.reporter.step(
                 f"{source.image.platform}: {len(reports) + 1} of {counted(len(gzip), 'image')}"
             )
-            done = f"{len(reports)} of {counted(len(gzip), 'image')} done, and then"
+            done = f"{len(reports)} of {counted(len(gzip), 'image')} done, failed at"
             with about(f"{done} {source.image.platform}", RecompressError):
                 reports.append(self._twin(source, _named(source, found), refused))
         return reports
@@ -121,7 +121,7 @@ class _Twins:
         for candidate in named:
             if _is_listed_alike(source, candidate) and self._is_proven(source.image, candidate.image):
                 return TwinReport(source.image, candidate.image.digest, TwinOutcome.FOUND)
-            log.warning("%s is left out of the index, and the twin is made anew", candidate.image.reference)
+            log.warning("%s is left out of the index, and the twin is made again", candidate.image.reference)
             refused[candidate.image.digest] = None
         tagged = self._tagged(source.image)
         if tagged and self._is_proven(source.image, tagged):

@@ -122,6 +122,6 @@ def _warn(images: Sequence[Member]) -> None:
             gzip_is_before.add(member.platform)
             continue
         if not member.is_marked:
-            log.warning("%s lacks the annotation of zstd images: podman takes the gzip one", name)
+            log.warning("%s lacks the annotation of zstd images: podman pulls the gzip one", name)
         if member.platform not in gzip_is_before:
             log.warning("%s has no gzip image before it: Docker before 23 cannot pull it", name)

@@ -87,7 +87,7 @@ def wrongly_annotated(layers: Sequence[Descriptor], verdicts: Sequence[Verdict])
             )
         elif not reason and not layer.chunked:
             wrong.append(
-                f"layer {layer.digest} lacks the annotations for partial pulls, and nothing in it is a reason"
+                f"layer {layer.digest} lacks the annotations for partial pulls, but can be pulled partially"
             )
     return wrong
 
@@ -114,7 +114,7 @@ def structure(
             )
     chunked = [layer for layer in result.manifest.layers if layer.chunked]
     answers = mapped(lambda layer: _toc_has_its_checksum(client, layer), chunked, jobs)
-    # Each kind of answer is told once, not for each layer.
+    # Each kind of answer is reported once, not for each layer.
     for answer in {answer.kind: answer for answer in answers}.values():
         partial_pulls.judge(answer, client.repository.registry, require=require_partial_pulls)
 
@@ -155,7 +155,7 @@ def shape(source: Manifest, result: Manifest, config: Config) -> None:
             )
         if layer.chunked and layer.compression is not Compression.ZSTD_CHUNKED:
             missing = ", ".join(a for a in CHUNKED_ANNOTATIONS if a not in layer.annotations)
-            raise VerificationFailed(f"{what} lacks {missing}, and has others that go with it")
+            raise VerificationFailed(f"{what} lacks {missing}, but has other annotations that need it")
 
 
 def _same_config(client: RepositoryClient, config: Config, result: Manifest) -> None:

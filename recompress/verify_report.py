@@ -121,7 +121,9 @@ class VerifyIndexReport:
     def check(self) -> None:
         """Raise VerificationFailed where an image is no twin, Unsupported where one cannot be compared."""
         if failures := self.all_failures:
-            raise VerificationFailed(f"{self.reference} has a twin that is not one: {_reason(failures)}")
+            raise VerificationFailed(
+                f"{self.reference} has a twin that does not match its gzip image: {_reason(failures)}"
+            )
         if self.unpaired:
             platforms = ", ".join(str(image.platform) for image in self.unpaired)
             raise Unsupported(

@@ -78,11 +78,11 @@ def _tags_of_twins(client: RepositoryClient, named: str | None) -> list[str]:
     try:
         ours = (tag for tag in client.tags() if tag.endswith(".zstd-chunked") and twin.source_of(tag))
     except _NOTHING_THERE as error:
-        log.debug("the tags of twins are not known: %s", error)
+        log.debug("could not list the tags of twins: %s", error)
         return []
     tags = list(islice(ours, _MOST_TAGS + 1))
     if len(tags) > _MOST_TAGS:
-        log.warning("there are many tags of twins: the source is looked for in %d of them", _MOST_TAGS)
+        log.warning("there are many tags of twins: only %d of them are searched for the source", _MOST_TAGS)
     return tags[:_MOST_TAGS]
 
 

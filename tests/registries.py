@@ -23,15 +23,14 @@ HEADINGS = ("registry", "what it does", *COMMANDS, "tags in the end")
 HEAD = """\
 # Registries
 
-Registries answer in ways that the specification does not have. Each row is one of them, by public reports: a
-real registry (CNCF Distribution) behind a proxy that answers so in its place. Every command runs against
+Registries answer in ways that the specification does not provide for. Each row is one such habit, by public
+reports: a real registry (CNCF Distribution) behind a proxy that answers like that. Every command runs against
 each. A cell is the exit code and, in brackets, how often something was tried again. `run again` is a retry of
-the same run, as of a Task. In the end the tags are those of the twin, of the cache for later runs, of the
-index, and of its SBOM.
+the same run, as a Task is retried. The tags in the end are those of the twin, of the cache for later runs, of
+the index, and of its SBOM.
 
-The table is made by the tests (`make registries`), and they compare it. Where it was reported what a registry
-does, and with which answers, is in tests/integration/personalities.py; the next report is one more class
-there.
+The table is made by the tests (`make registries`), which also check it. tests/integration/personalities.py
+says where each habit was reported, and with which answers; the next report is one more class there.
 
 """
 TAIL = """

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # versions.sh REGISTRY: what README shows. Two versions of an image get their twins by one command, and podman,
-# which has the first one, pulls the second one. A log of it goes to stdout, with a name in place of REGISTRY.
+# which has the first one, pulls the second one. A log of it goes to stdout, with a name instead of REGISTRY.
 set -euo pipefail
 
 registry=$1 name=registry.example.com

@@ -93,7 +93,7 @@ class Layout:
         """
         annotations = layer.annotations
         if ESTARGZ_TOC in annotations:
-            # toc.GetTOCDigest refuses this too: two readers could believe two tables.
+            # toc.GetTOCDigest refuses this too: two readers could use two different tables.
             raise VerificationFailed("it has the tables of contents of both zstd:chunked and eStargz")
         with about(f"annotation {TOC_CHECKSUM}", ValueError, VerificationFailed):
             checksum = Digest.parse(annotations.get(TOC_CHECKSUM))

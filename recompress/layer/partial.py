@@ -5,7 +5,7 @@ takes the table of contents and makes directories, links and empty files first, 
 hard links (pkg/chunked: ApplyDiff). For ordinary layers that comes to the same. Here are the rules for those
 where it does not: their descriptors go without the annotations, and clients pull them in full.
 
-Judged is the layer by itself, never what a later layer mends: clients share layers between images.
+The layer is judged by itself, never with what a later layer corrects: clients share layers between images.
 docs/design.md, "Layers that are pulled in full", has the rules with what goes wrong.
 """
 
@@ -255,7 +255,7 @@ def _remember(kept: dict[bytes, bytes], path: bytes, value: bytes) -> str | None
 def _root(header: TarHeader) -> str | None:
     # A partial pull does what the entry says; a full one leaves / at 0555, and its owner at root.
     if header.type != "dir":
-        return "it is in the place of the root directory"
+        return "it is at the path of the root directory"
     if header.mode & 0o7777 in (0o755, 0o555) and header.uid == header.gid == 0 and not header.xattrs:
         return None
     return f"it sets the root directory to mode {header.mode:04o} and owner {header.uid}:{header.gid}" + (

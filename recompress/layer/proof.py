@@ -1,7 +1,7 @@
 """The proof that a zstd:chunked layer does not lie.
 
 Such a layer says what it holds three times: in the tar stream, in the table of contents (TOC) and in the
-tar-split data. A client that pulls a part of it believes the TOC, fetches the frames that it points at, and
+tar-split data. A client that pulls a part of it trusts the TOC, fetches the frames that it points at, and
 puts the stream together again from files and tar-split data; one that pulls all of it reads the stream. All
 three are walked in lockstep here, in one pass and in bounded memory.
 """
@@ -34,7 +34,7 @@ MAX_UNCOMPRESSED = 2**40
 
 crc64: Callable[[bytes, int], int] = anycrc.Model("CRC64-GO-ISO").calc
 """`crc64(data, before)`: the checksum that tar-split keeps of each file (tar/storage.CRCTable).
-`before` is that of the bytes that come before `data`, 0 where there are none."""
+`before` is that of the bytes before `data`, 0 without any."""
 
 _LARGE_FILE_BYTES = 4 * BATCH_BYTES
 """The content of smaller files is hashed at once: there would be waiting for the helper at their ends."""

@@ -48,7 +48,7 @@ class RegistryAuth(httpx.Auth):
 
     The body of an answer is not read here unless it is a token: it may be a layer of gigabytes.
     Raises Refused for an answer of the token server that has no token, UsageError for a `host` that
-    is none.
+    is not valid.
     """
 
     def __init__(self, credentials: Credentials, host: str, schemes: Iterable[str] = ("https",)) -> None:
@@ -67,7 +67,7 @@ class RegistryAuth(httpx.Auth):
         if token := self._known(scopes):
             request.headers["Authorization"] = token.authorization
         response = yield request
-        # A redirect can lead to object storage, whose challenges are none of the registry's:
+        # A redirect can lead to object storage, whose challenges are not the registry's:
         # answering them would hand the registry's credentials to somebody else.
         if response.status_code != httpx.codes.UNAUTHORIZED or _place(response.url) not in self._places:
             return

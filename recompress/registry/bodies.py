@@ -1,4 +1,4 @@
-"""What the registry sends behind its headers: bounded, cut and compared, for none of it is believed."""
+"""What the registry sends behind its headers: bounded, cut and compared, for none of it is trusted."""
 
 from __future__ import annotations
 

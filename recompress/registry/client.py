@@ -1,6 +1,6 @@
 """One registry, spoken to by the OCI distribution specification 1.1.
 
-Nothing that comes back is believed: sizes are bounded, and what has a digest is hashed and
+Nothing that comes back is trusted: sizes are bounded, and what has a digest is hashed and
 compared before anybody sees it. Temporary failures are tried again here, so that no caller has
 to think of them, except one that reads a stream (`blob`, `blob_range`).
 """
@@ -209,7 +209,7 @@ class RepositoryClient(Requests):
         if descriptor.size > MAX_CONFIG_BYTES:
             raise Unsupported(
                 f"the config {descriptor.digest} has {descriptor.size} bytes, and podman and skopeo read "
-                f"{MAX_CONFIG_BYTES} at most: have it built with less history or smaller labels"
+                f"{MAX_CONFIG_BYTES} at most: build the image with less history or smaller labels"
             )
         return self._whole(descriptor, "the config")
 
@@ -306,7 +306,7 @@ class RepositoryClient(Requests):
         except RecompressError as error:
             if isinstance(error, Refused) or error.temporary:
                 raise
-            log.debug("the registry does not take an upload of a byte: %s", error)
+            log.debug("the registry refuses an upload of one byte: %s", error)
         self._give_up_upload(location)
 
     # Requests
@@ -347,7 +347,7 @@ class RepositoryClient(Requests):
                 pass
         except RecompressError as error:
             # Some registries want a permission of its own for this; they drop old uploads anyway.
-            log.debug("the upload that was begun to ask the registry could not be given up: %s", error)
+            log.debug("the upload that only asked for permission could not be cancelled: %s", error)
 
     def _two_ranges(self, digest: Digest, first: ByteRange, second: ByteRange) -> TwoRangesAnswer:
         headers = {"Range": f"bytes={first},{second}"}
@@ -374,7 +374,7 @@ class RepositoryClient(Requests):
             if (status == 404 or is_temporary(status)) and not is_redirected:
                 raise self._error("HEAD", response)
         # HEAD is only a cheap question. A storage may have a URL that is signed for GET alone, and what an
-        # error means, as a rate limit, can stand in its body.
+        # error means, such as a rate limit, can be in its body.
         with self._send("GET", f"blobs/{digest}") as response:
             return bodies.size(response)
 

@@ -80,9 +80,11 @@ def find(
             return tuple(filter(wanted, _fallback_entries(client, subject)))
         found += filter(wanted, page.entries)
         if len(found) > MAX_REFERRERS or len(asked) > MAX_PAGES:
-            raise Unsupported("the registry's list of referrers is longer than what is read of one")
+            raise Unsupported("the registry's list of referrers is too long to be read")
         if page.next_query in asked:
-            raise VerificationFailed("the registry's list of referrers leads back to a page that was read")
+            raise VerificationFailed(
+                "the registry's list of referrers leads back to a page that was read already"
+            )
         query = page.next_query
     return tuple(found)
 
@@ -105,14 +107,14 @@ def add(client: RepositoryClient, subject: Digest, referrer: Descriptor) -> None
         if len(content) > MAX_MANIFEST_BYTES:
             raise Unsupported(f"{client.repository}:{tag}, a list of referrers, has no room for one more")
         client.put_manifest(tag, Served(content, MediaType.OCI_INDEX))
-    raise Unavailable(f"{client.repository}:{tag}, a list of referrers, is changed by others all the time")
+    raise Unavailable(f"{client.repository}:{tag}, a list of referrers, keeps being changed by others")
 
 
 def _fallback_entries(client: RepositoryClient, subject: Digest) -> tuple[Descriptor, ...]:
     try:
         listed = _fallback_list(client, subject)
     except Unsupported as error:
-        log.debug("there is no list of what refers to %s: %s", subject, error)
+        log.debug("could not list the referrers of %s: %s", subject, error)
         return ()
     return listed.manifests if listed else ()
 
@@ -125,7 +127,7 @@ def _fallback_list(client: RepositoryClient, subject: Digest) -> Index | None:
     with about(f"{client.repository}:{tag}", RecompressError):
         found = parse_manifest(served.content, served.content_type)
         if not isinstance(found, Index) or found.media_type != MediaType.OCI_INDEX:
-            raise Unsupported("it is not a list of referrers, for which this tag is meant")
+            raise Unsupported("it is not a list of referrers, for which this tag is reserved")
         return found
 
 

@@ -1,4 +1,4 @@
-"""A manifest as it travels: bytes, and what they are said to be."""
+"""A manifest as it travels: bytes, and the media type they are served as."""
 
 from __future__ import annotations
 

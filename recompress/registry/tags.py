@@ -40,9 +40,9 @@ def all_pages(read: Callable[[bytes], TagsPage]) -> tuple[str, ...]:
         new = [tag for tag in page.tags if tag not in tags]
         tags.update(dict.fromkeys(page.tags))
         if len(tags) > MAX_TAGS or len(asked) > _MAX_PAGES:
-            raise Unsupported(f"the repository has more than the {MAX_TAGS} tags that are read")
+            raise Unsupported(f"the repository has more than {MAX_TAGS} tags, which is the limit")
         if page.next_query in asked:
-            raise VerificationFailed("the registry's list of tags leads back to a page that was read")
+            raise VerificationFailed("the registry's list of tags leads back to a page that was read already")
         query = page.next_query
         if query is None and new:
             rest = f"last={new[-1]}".encode()
@@ -83,6 +83,6 @@ def query_of(link: Mapping[str, str], url: httpx.URL, what: str) -> bytes:
         following = httpx.URL("")
     if (following.host, following.port, following.path) != (url.host, url.port, url.path):
         raise VerificationFailed(
-            f"the next page of the registry's {what} is at the address of something else"
+            f"the link to the next page of the registry's {what} leads to something else"
         )
     return following.query

@@ -115,7 +115,7 @@ def http_client(host: str, tls: Tls, auth: httpx.Auth) -> httpx.Client:
             mounts=_without_proxy(host),
         )
     except (ImportError, ValueError, httpx.InvalidURL):
-        # What is wrong with it is not told: that may be a part of the password.
+        # The message does not say what is wrong with it: that may be a part of the password.
         raise UsageError(
             "the proxy that the environment names cannot be used: write it as "
             "http://user:password@host:port, with %2F for a / in the password, %23 for a #, %40 for an @"
@@ -194,7 +194,7 @@ def ssl_context(tls: Tls) -> ssl.SSLContext:
     """
     context = ssl.create_default_context()
     # Go takes a private CA's certificate as it is; Python 3.13 began to ask for extensions that
-    # many have not. An intermediate certificate can be one to trust. Neither looks at common names.
+    # many do not have. An intermediate certificate can be one to trust. Neither looks at common names.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.hostname_checks_common_name = False
@@ -207,7 +207,7 @@ def ssl_context(tls: Tls) -> ssl.SSLContext:
 
 
 def _trust(context: ssl.SSLContext, file: Path) -> None:
-    """Trust the certificates in a file, and warn of what is none: Go, and so skopeo, leaves that out."""
+    """Trust the certificates in a file, and warn of anything else in it: Go, and so skopeo, skips that."""
     try:
         blocks = _CERTIFICATE.findall(file.read_bytes())
     except OSError as error:
@@ -227,7 +227,7 @@ def retrying(attempts: int, operation: Callable[[], T]) -> T:
     """Call `operation`, and again after temporary failures, `attempts` times in all.
 
     Waits between tries: exponential, with jitter, Retry-After obeyed. An error that leaves here
-    is not temporary any more, so that a caller that retries as well does not begin all the tries anew.
+    is not temporary any more, so that a caller that retries as well does not start all the tries again.
     """
     backoff = tenacity.wait_random_exponential(multiplier=0.5, max=_LONGEST_BACKOFF_SECONDS)
 
@@ -293,7 +293,7 @@ def answer_error(method: str, response: httpx.Response, repository: Repository) 
         # Harbor, until an image has been scanned: PROJECTPOLICYVIOLATION.
         return Refused(
             f"a policy of the registry keeps an image in {repository} from being pulled: where it wants a "
-            "scan first, wait for the scan and raise --attempts, or except this account or this project from "
+            "scan first, wait for the scan and raise --attempts, or exempt this account or this project from "
             f"the policy ({request})",
             temporary=True,
             retry_after=_retry_after(response),
@@ -342,10 +342,10 @@ def _error_body(response: httpx.Response) -> bytes:
 
 
 def _speaks_of_a_rate_limit(response: httpx.Response, body: bytes) -> bool:
-    """Whether a 403 is in place of a 429.
+    """Whether a 403 stands for a 429.
 
-    GitHub answers so, with Retry-After, with X-RateLimit-Remaining: 0, or in words alone (docs.github.com,
-    "Rate limits for the REST API"), and so do proxies and firewalls.
+    GitHub answers so, with Retry-After, with X-RateLimit-Remaining: 0, or in the message alone
+    (docs.github.com, "Rate limits for the REST API"), and so do proxies and firewalls.
     """
     left = (response.headers.get(name, "") for name in ("X-RateLimit-Remaining", "RateLimit-Remaining"))
     return (

@@ -91,7 +91,7 @@ def _identifiers(document: dict[str, Any], main: dict[str, Any], is_listed: bool
         if name is None:
             continue
         if not isinstance(name, str) or name in found:
-            raise Unsupported(f"its SBOM has a bom-ref that is no string or there twice: {name!r:.200}")
+            raise Unsupported(f"its SBOM has a bom-ref that is not a string or appears twice: {name!r:.200}")
         found.add(name)
     return found
 

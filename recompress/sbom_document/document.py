@@ -52,8 +52,8 @@ def derive(content: bytes, source: Reference, twin: Reference, now: datetime) ->
     """Make the SBOM of the twin out of that of the source; both references have a digest.
 
     What is not about the image itself stays as it is, also what is not known here. The same content makes the
-    same SBOM, but for the times. Raises Unsupported, with a sentence about "its SBOM", for what is no SBOM in
-    SPDX 2.2 or 2.3 or CycloneDX 1.4 to 1.6 or is none of the source.
+    same SBOM, but for the times. Raises Unsupported, with a sentence about "its SBOM", for what is not an
+    SBOM in SPDX 2.2 or 2.3 or CycloneDX 1.4 to 1.6, or not one of the source.
     """
     document = _parse(content)
     pair = Pair(Subject.of(source), Subject.of(twin), now)
@@ -64,7 +64,7 @@ def derive(content: bytes, source: Reference, twin: Reference, now: datetime) ->
     else:
         packages, was_signed = cyclonedx.derive(document, Digest.of(content), pair)
         if was_signed:
-            warnings = ("the signature in the source's SBOM does not hold for the twin's, and is left out",)
+            warnings = ("the signature in the source's SBOM is not valid for the twin's, and is left out",)
     return Derived(values.write(document), found, packages, warnings)
 
 

@@ -64,7 +64,7 @@ def test_the_entry_for_the_platform_is_recompressed(
 
 
 def test_without_a_platform_the_platforms_are_listed(run: Run, index: str) -> None:
-    told = "is an index: choose with --platform, it has linux/amd64, linux/arm64/v8, linux/arm/v6"
+    told = "is an index: choose an image with --platform; it has linux/amd64, linux/arm64/v8, linux/arm/v6"
     outcome = run(index)
     outcome.failed(5, index, told)
     assert "unknown" not in outcome.error

@@ -161,7 +161,7 @@ def test_it_ends_where_one_platform_fails_keeps_what_is_done_and_goes_on_from_th
     twins: Twins, push_index: Callable[..., str], registry: Registry, repository: str
 ) -> None:
     source = push_index(AMD64, impossible())
-    twins(source).failed(5, "1 of 2 images done, and then linux/arm64: ", "cannot be recompressed")
+    twins(source).failed(5, "1 of 2 images done, failed at linux/arm64: ", "cannot be recompressed")
     tags = registry.tags(repository)
     assert f"sha256-{AMD64.digest.hex}.zstd-chunked" in tags
     assert "1.0" not in tags

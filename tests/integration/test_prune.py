@@ -221,7 +221,7 @@ def test_cncf_distribution_2_8_cannot_delete_tags_and_loses_nothing(
 ) -> None:
     found: Scene = request.getfixturevalue(scene)
     why = "cannot delete a tag by its name"
-    found.outcome.failed(5, "deleted 0 of 2 orphans, and then", why, answer)
+    found.outcome.failed(5, "deleted 0 of 2 orphans, failed at", why, answer)
     assert tags(registry, found.repository) == found.before
 
 

@@ -156,7 +156,7 @@ def test_an_sbom_that_somebody_replaced_is_not_taken_where_its_digest_is_given(
     built = attach(source, SPDX)
     attach(source, spdx("forged"))
     pin = f"--sbom-from={built}"
-    run(source, pin, "--sbom=require").failed(5, "is none of those that --sbom-from names")
+    run(source, pin, "--sbom=require").failed(5, "is not one of those that --sbom-from names")
     outcome = run(source, pin).succeeded()
     assert "SBOM_BLOB_URL" not in outcome.results
     attach(source, SPDX)

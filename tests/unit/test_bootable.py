@@ -28,6 +28,6 @@ def test_an_image_that_hosts_boot_from_is_warned_of_by_its_labels(
     image = plan.resolve(client, registry.reference(digest), None)
     bootable.warn(image)
     said = (
-        f"{image.reference} has the label {named}: bootc and rpm-ostree of before mid-2024 cannot read zstd"
+        f"{image.reference} has the label {named}: bootc and rpm-ostree from before mid-2024 cannot read zstd"
     )
     assert [message.partition(" layers")[0] for message in caplog.messages] == ([said] if named else [])

@@ -149,7 +149,7 @@ def test_a_whole_number_of_64_bits_is_read(number: int) -> None:
     "text", ['{"link": "\\ud800"}', '{"notes": {"\\udc00": ""}}', '{"notes": {"a": "\\udfff"}}']
 )
 def test_half_a_surrogate_pair_in_what_something_depends_on_is_tampering(text: str) -> None:
-    with pytest.raises(VerificationFailed, match="clients read half a surrogate pair differently"):
+    with pytest.raises(VerificationFailed, match="clients read an unpaired surrogate differently"):
         read(text)
 
 

@@ -266,7 +266,7 @@ def test_an_artifact_is_refused_by_name(registry: Registry) -> None:
 
 def test_an_index_inside_an_index_is_refused_by_name(registry: Registry) -> None:
     inner = registry.index([registry.member(registry.image())])
-    with nothing_pushed(registry, Unsupported, inner, "has an index in it"):
+    with nothing_pushed(registry, Unsupported, inner, "contains an index"):
         registry.assemble(registry.index([registry.member(inner)]))
 
 
@@ -336,12 +336,14 @@ def test_a_twin_that_hosts_boot_from_is_warned_of_and_a_gzip_image_is_not(
     gz, zst = registry.image("gzip", **more), registry.image("zstd:chunked", **more)
     registry.assemble(gz, zst)
     (message,) = caplog.messages
-    assert message.startswith(f"{registry.ref(zst)} has the label containers.bootc: bootc and rpm-ostree of ")
+    assert message.startswith(
+        f"{registry.ref(zst)} has the label containers.bootc: bootc and rpm-ostree from "
+    )
 
 
 @pytest.mark.parametrize("to", ["localhost:1/app", "localhost:1/app:1@sha256:" + "0" * 64])
 def test_the_index_needs_a_tag_and_takes_no_digest(registry: Registry, to: str) -> None:
-    with nothing_pushed(registry, UsageError, to, "name a tag"), registry.client() as client:
+    with nothing_pushed(registry, UsageError, to, "name the index by a tag"), registry.client() as client:
         assemble(client, Reference.parse(to), (), is_task=True, has_sbom=False)
 
 

@@ -237,9 +237,9 @@ def with_key(document: bytes, key: str, value: object) -> bytes:
         (images.manifest(CONFIG, fsLayers=[], history=[]), OCI, "an image manifest with fsLayers, history"),
         (images.index([], layers=[], config={}), MediaType.OCI_INDEX, "it is an index with config, layers"),
         (images.index([], MediaType.DOCKER_INDEX, history=[]), MediaType.DOCKER_INDEX, "index with history"),
-        (images.manifest(CONFIG, annotations={"\ud800": ""}), OCI, "half a surrogate pair"),
-        (images.manifest(CONFIG, [layer("\udc00")]), OCI, "half a surrogate pair"),
-        (images.index([ENTRY | {"platform": {"os": "\ud800"}}]), MediaType.OCI_INDEX, "half a surrogate"),
+        (images.manifest(CONFIG, annotations={"\ud800": ""}), OCI, "unpaired surrogate"),
+        (images.manifest(CONFIG, [layer("\udc00")]), OCI, "unpaired surrogate"),
+        (images.index([ENTRY | {"platform": {"os": "\ud800"}}]), MediaType.OCI_INDEX, "unpaired surrogate"),
     ],
 )  # fmt: skip
 def test_a_manifest_that_clients_read_differently_is_tampering(

@@ -117,7 +117,7 @@ def test_an_index_without_a_platform_is_refused_with_the_platforms_it_has(
     )
     reference = registry.reference(registry.add_manifest(index))
     with pytest.raises(
-        Unsupported, match=r"is an index: choose with --platform, it has linux/amd64, linux/arm/v7$"
+        Unsupported, match=r"is an index: choose an image with --platform; it has linux/amd64, linux/arm/v7$"
     ):
         plan.resolve(client, reference, None)
 
@@ -366,7 +366,7 @@ def docker_manifest_with(layer_type: str, config_type: str = MediaType.DOCKER_CO
         ),
         (
             docker_manifest_with(MediaType.DOCKER_LAYER_ZSTD),
-            f"is a Docker v2s2 manifest with a zstd layer ({LAYER}), which that format does not provide",
+            f"is a Docker v2s2 manifest with a zstd layer ({LAYER}), which that format does not have",
         ),
     ],
 )  # fmt: skip

@@ -194,12 +194,12 @@ SBOM = SbomReport(
             SBOM,
             "sbom    12 packages, derived from quay.io/org/app:its.sbom\n"
             "        attached as quay.io/org/app:a.sbom\n"
-            "        believed as it is: whoever can push to quay.io/org/app chooses it "
+            "        trusted as it is: whoever can push to quay.io/org/app chooses it "
             "(--sbom-from pins it)\n",
         ),
         (
             replace(SBOM, is_pinned=True, action=SbomAction.THERE),
-            "sbom    12 packages, derived from quay.io/org/app:its.sbom before\n"
+            "sbom    12 packages, derived from quay.io/org/app:its.sbom by an earlier run\n"
             "        attached as quay.io/org/app:a.sbom\n",
         ),
         (

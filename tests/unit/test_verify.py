@@ -119,7 +119,7 @@ def annotation_is(name: str, value: str | None) -> Change:
         (layer_is(mediaType=MediaType.OCI_LAYER_GZIP), "layer 2 of the twin, .* it was not recompressed"),
         (layer_is(mediaType=MediaType.OCI_LAYER), "it was not recompressed"),
         (layer_is(mediaType=MediaType.DOCKER_LAYER_ZSTD), "it was not recompressed"),
-        *((annotation_is(n, None), f"lacks {n}, and has others") for n in CHUNKED_ANNOTATIONS),
+        *((annotation_is(n, None), f"lacks {n}, but has other annotations") for n in CHUNKED_ANNOTATIONS),
         (annotation_is(TOC_POSITION, "1:2"), TOC_POSITION),
         (annotation_is(TOC_POSITION, "-1:2:3:1"), TOC_POSITION),
         (annotation_is(TOC_POSITION, "0:0:3:1"), "layer sha256:"),

@@ -133,7 +133,7 @@ def test_a_zstd_image_that_no_tag_names_has_no_source(
     report = registry.inspect("1.0")
     assert twin_of(only(report), registry)["source_digest"] is None
     show(report, Output.TEXT)
-    assert f"{digest.short}  is zstd, and nothing names a source of it\n" in capsys.readouterr().out
+    assert f"{digest.short}  is zstd, and its source is not known\n" in capsys.readouterr().out
 
 
 def test_not_more_than_so_many_tags_are_read(
@@ -144,7 +144,7 @@ def test_not_more_than_so_many_tags_are_read(
         registry.add_twin(f"sha256-{number}{'0' * 63}.zstd-chunked", b"another %d" % number)
     digest = registry.add_twin("1.0")
     assert twin_of(only(registry.inspect(digest=digest)), registry)["source_digest"] is None
-    assert "looked for in 2 of them" in caplog.text
+    assert "only 2 of them are searched" in caplog.text
     read = [request.path for request in registry.server.asked("GET", "/manifests/sha256-")]
     assert len([path for path in read if path.endswith(".zstd-chunked")]) == 2
 
@@ -172,8 +172,8 @@ def test_in_an_index_twins_and_gzip_images_are_paired(
     assert (found["source_digest"], found["in_index"]) == (str(GZIP.digest), True)
     show(report, Output.TEXT)
     out = capsys.readouterr().out
-    assert f"{GZIP.digest.short}  has the twin {twin}; the index has it\n" in out
-    assert f"{twin.short}  is the twin of {registry.repository}@{GZIP.digest}; the index has it\n" in out
+    assert f"{GZIP.digest.short}  has the twin {twin}; it is in the index\n" in out
+    assert f"{twin.short}  is the twin of {registry.repository}@{GZIP.digest}; it is in the index\n" in out
     assert f"{twin.short}  SBOM: none\n" in out
 
 

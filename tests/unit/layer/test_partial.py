@@ -344,7 +344,7 @@ def test_another_root_counts_that_a_full_pull_skips(name: str, fields: dict[str,
 @pytest.mark.parametrize("kind", [b"0", b"1", b"2", b"3", b"6"])
 @pytest.mark.parametrize("name", [b"", b".", b"./", b"/"])
 def test_a_root_that_is_no_directory_counts(name: bytes, kind: bytes) -> None:
-    assert verdict(root(name, kind=kind)) == f"{name.decode()}: it is in the place of the root directory"
+    assert verdict(root(name, kind=kind)) == f"{name.decode()}: it is at the path of the root directory"
 
 
 @pytest.mark.parametrize(
