@@ -13,6 +13,8 @@ from recompress.manifest import Descriptor, Index, Manifest, parse_config
 from recompress.reference import Reference
 from recompress.registry import RepositoryClient
 
+_MOST_ENTRIES = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
@@ -33,6 +35,8 @@ def inspect(client: RepositoryClient, reference: Reference) -> InspectReport:
         shown = [_inspected(client, found, None)]
         index = whereabouts.named_index(client, reference)
     else:
+        if len(found.manifests) > _MOST_ENTRIES:
+            raise Unsupported(f"{reference} has more than {_MOST_ENTRIES} entries: name one of its manifests")
         shown = [_entry(client, entry, reference) for entry in found.manifests]
         index = found
     related = partial(_related, client, at_digest, index, shown)

@@ -110,16 +110,26 @@ def is_artifact(entry: Descriptor) -> bool:
     It does so by its artifactType (OCI descriptor.md). For an image, registries write the type of its config
     there (distribution specification 1.1, listing referrers).
     """
-    is_manifest = entry.media_type in INDEX_TYPES | MANIFEST_TYPES | SCHEMA1_TYPES
-    return not is_manifest or bool(entry.artifact_type and entry.artifact_type not in _CONFIG_TYPES)
+    return not _is_manifest(entry) or bool(entry.artifact_type and entry.artifact_type not in _CONFIG_TYPES)
+
+
+def is_for_nobody(entry: Descriptor) -> bool:
+    """Whether no client chooses an index entry: it is no manifest, or for the platform unknown/unknown."""
+    return not _is_manifest(entry) or _is_for_unknown(entry)
 
 
 def is_attestation(entry: Descriptor) -> bool:
     """Whether an index entry is BuildKit's attestation of another entry, not an image."""
+    return "vnd.docker.reference.type" in entry.annotations or _is_for_unknown(entry)
+
+
+def _is_manifest(entry: Descriptor) -> bool:
+    return entry.media_type in INDEX_TYPES | MANIFEST_TYPES | SCHEMA1_TYPES
+
+
+def _is_for_unknown(entry: Descriptor) -> bool:
     platform = entry.platform
-    return "vnd.docker.reference.type" in entry.annotations or (
-        platform is not None and _os_and_architecture(platform) == ("unknown", "unknown")
-    )
+    return platform is not None and _os_and_architecture(platform) == ("unknown", "unknown")
 
 
 def _from_index(

@@ -25,7 +25,7 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from ctypes import Array, c_uint64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.sharedctypes import RawArray
 from typing import ParamSpec, TypeVar
 
@@ -68,6 +68,11 @@ class Claim:
     is_chunked: bool = True
     is_new: bool = False
     credentials_of: Repository | None = None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is said of it: who names a base may not be allowed to know what is there."""
+        return self.credentials_of is not None
 
 
 class Provers:
@@ -132,13 +137,14 @@ class Provers:
         while pending:
             ended, _ = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
             for slot, claim in pending.values():
-                if done := self._done[slot]:
+                if (done := self._done[slot]) and not claim.is_quiet:
                     reporter.update(_title(claim), done, claim.layer.size)
             for future in ended:
                 _, claim = pending.pop(future)
                 outcomes[claim] = outcome = _outcome(future)
-                is_proven = isinstance(outcome, LayerProof)
-                reporter.finish(_title(claim), "proven" if is_proven else "failed")
+                if not claim.is_quiet:
+                    is_proven = isinstance(outcome, LayerProof)
+                    reporter.finish(_title(claim), "proven" if is_proven else "failed")
         return outcomes
 
     def _submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -195,6 +201,9 @@ def _start_worker(parent: int, done: Array[c_uint64]) -> None:
 def _prove(connection: Connection, claim: Claim, slot: int, with_helper: bool) -> LayerProof:
     with ExitStack() as stack:
         helper = stack.enter_context(ThreadPoolExecutor(1)) if with_helper else None
+        if claim.is_quiet:
+            # Another try would be a warning.
+            connection = replace(connection, attempts=1)
         client = stack.enter_context(connection.client(claim.repository, claim.credentials_of))
         if claim.is_new:
             client.expect(claim.layer.digest)

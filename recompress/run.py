@@ -312,9 +312,10 @@ class _Run:
         )
         # Who names a base may be able to push to it: nothing is taken from there that is not proven.
         offers = search.offers(own, in_base=self.provers is not None).values()
-        if offers:
+        # What there is in a base is nothing to tell.
+        if count := sum(not offer.is_from_base for offer in offers):
             what = "proving" if self.provers else "reading the tables of"
-            self.reporter.step(f"{what} {counted(len(offers), 'layer')} already in the registry")
+            self.reporter.step(f"{what} {counted(count, 'layer')} already in the registry")
         return judged(self._judge, offers)
 
     def _offered(

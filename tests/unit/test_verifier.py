@@ -132,6 +132,42 @@ def test_one_wrong_twin_is_enough_and_is_named_with_its_platform_and_the_reason(
     assert [bool(twin.all_failures) for twin in report.twins] == [False, True]
 
 
+@pytest.mark.parametrize(
+    "says",
+    [
+        {"annotations": {**MARK, "vnd.docker.reference.type": "attestation-manifest"}},
+        {"annotations": MARK, "artifactType": "application/spdx+json"},
+    ],
+)
+def test_an_image_that_an_entry_says_to_be_none_is_refused_for_clients_choose_it(
+    verify: Verify, pairs: dict[str, tuple[Entry, Entry]], registry: FakeRegistry, says: Entry
+) -> None:
+    (amd64, amd64_twin), _ = pairs.values()
+    hidden = {**changed(registry, amd64_twin), **says}
+    with pytest.raises(VerificationFailed, match=f"{hidden['digest']} is an image, but its entry"):
+        verify(amd64, hidden, amd64_twin)
+
+
+def test_what_is_for_no_platform_is_not_even_read(
+    verify: Verify, pairs: dict[str, tuple[Entry, Entry]]
+) -> None:
+    (amd64, amd64_twin), _ = pairs.values()
+    unknown = {"os": "unknown", "architecture": "unknown"}
+    gone = {**amd64, "digest": f"sha256:{'0' * 64}", "platform": unknown}
+    verify(amd64, gone, amd64_twin).check()
+
+
+def test_a_manifest_that_an_index_lists_often_is_read_once_and_there_may_be_so_many(
+    verify: Verify, pairs: dict[str, tuple[Entry, Entry]], registry: FakeRegistry
+) -> None:
+    (amd64, amd64_twin), _ = pairs.values()
+    verify(*[amd64] * 300, amd64_twin).check()
+    assert len(registry.server.asked("GET", f"/manifests/{amd64['digest']}")) == 1
+    sources = (registry.add(images.gzip_image({str(number): b""})) for number in range(257))
+    with pytest.raises(Unsupported, match="has more than 256 images"):
+        verify(*(entry(registry, source, "amd64") for source in sources))
+
+
 def test_an_index_without_a_twin_is_unsupported(
     verify: Verify, pairs: dict[str, tuple[Entry, Entry]]
 ) -> None:
