@@ -24,7 +24,7 @@ from tests.images import HandmadeImage
 from tests.integration.command import environment
 from tests.integration.registries import Registry, running
 
-_RESULT_FILES = {"IMAGE_URL", "IMAGE_DIGEST", "IMAGE_REF"}
+_RESULT_FILES = {"IMAGE_URL", "IMAGE_DIGEST", "IMAGE_REF", "SOURCE_ARTIFACT_INPUTS"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,4 +103,4 @@ def test_a_layer_that_is_gone_when_the_manifest_is_pushed_is_looked_for_by_skope
     outcome = run(reference, "--attempts=1", PATH=path(copies)).succeeded()
     assert "docker://" in copies.read_text()
     (warning,) = outcome.report["warnings"]
-    assert warning.startswith("the twin is made once more: the registry does not take a manifest")
+    assert warning.startswith("the twin is made once more: the registry does not accept a manifest")
