@@ -67,8 +67,9 @@ def find(
 ) -> tuple[Descriptor, ...]:
     """The referrers of a manifest for which `wanted` is true, by the API, or else by the fallback tag.
 
-    A fallback tag on something else is no list. Raises Unsupported where there are too many of them,
-    VerificationFailed for a list that leads back to itself, and both for one that cannot be read.
+    A fallback tag on something else is no list. Raises Unsupported where there are too many of them, or one of
+    its pages is not served, VerificationFailed for a list that leads back to itself, and both for one that
+    cannot be read.
     """
     asked: set[bytes] = set()
     found: list[Descriptor] = []
@@ -76,6 +77,8 @@ def find(
     while query is not None:
         asked.add(query)
         page = client.referrers_page(subject, query)
+        if page is None and query:
+            raise Unsupported("the registry's list of referrers breaks off before its last page")
         if page is None:
             return tuple(filter(wanted, _fallback_entries(client, subject)))
         found += filter(wanted, page.entries)

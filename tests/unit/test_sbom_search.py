@@ -231,6 +231,17 @@ def test_a_list_in_pages_is_read_to_its_end(registry: WritableRegistry) -> None:
     assert len(registry.server.asked("GET", "/referrers/")) == 3
 
 
+@pytest.mark.parametrize("second", [error_answer(404, "UNKNOWN", "no"), Answer(200, b"<html>")])
+def test_a_list_that_breaks_off_is_no_list_that_is_not_there(
+    registry: WritableRegistry, second: Answer
+) -> None:
+    registry.refer(GZIP.digest, ONE)
+    registry.refer(GZIP.digest, TWO, LATE)
+    registry.page_size = 1
+    registry.in_the_way = lambda request: second if "start=1" in request.target else None
+    assert "breaks off" in unusable(registry)
+
+
 def test_more_sboms_than_anybody_attaches_are_not_read(any_registry: WritableRegistry) -> None:
     for number in range(17):
         any_registry.refer(GZIP.digest, b"%d" % number, EARLY)
