@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from recompress import gojson, structs
-from recompress.errors import NotFound, Unsupported, VerificationFailed, about
+from recompress.errors import NotFound, RecompressError, Unsupported, VerificationFailed, about
 from recompress.manifest import Descriptor, MediaType
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, Served, referrers
@@ -157,7 +157,8 @@ def _there(client: RepositoryClient, image: Digest, kind: SbomFormat, size: int)
 def _refer(client: RepositoryClient, image: Digest, served: Served) -> None:
     try:
         referrers.add(client, image, _listed(served))
-    except _UNREADABLE as error:
+    except RecompressError as error:
+        # It is at its tag, and so is the image: that a list cannot be completed fails nothing.
         log.warning("the SBOM %s:%s is not listed as a referrer: %s", client.repository, tag_of(image), error)
 
 

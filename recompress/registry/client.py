@@ -89,7 +89,7 @@ def _retried(
 
     @functools.wraps(method)
     def operation(client: RepositoryClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return retrying(client._attempts, lambda: method(client, *args, **kwargs))
+        return retrying(client.attempts, lambda: method(client, *args, **kwargs))
 
     return operation
 

@@ -74,10 +74,11 @@ def attach_found(
     policy: Policy = Policy.AUTO,
     oci_twin: Digest | None = None,
     to: WritableRegistry | None = None,
+    attempts: int = 1,
 ) -> SbomReport | None:
     assert found
     there = to or registry
-    with registry.client() as source_client, there.client() as client:
+    with registry.client() as source_client, there.client(attempts) as client:
         oci_image = Named(there.repository, None, oci_twin) if oci_twin else None
         named = Results(Named(there.repository, None, digest), oci_image)
         return sbom.attach(found, policy, source_client, client, source, named)
@@ -486,17 +487,51 @@ def overwriting(registry: WritableRegistry, times: int) -> None:
 
 
 def test_a_list_that_somebody_else_changes_at_the_same_time_is_completed_again(
-    listing: WritableRegistry,
+    listing: WritableRegistry, waits: list[float]
 ) -> None:
     overwriting(listing, 2)
-    attach(listing)
+    attach(listing, attempts=3)
+    assert len(waits) == 2
     assert [entry["artifactType"] for entry in listed(listing)] == ["application/vnd.example", SPDX_ARTIFACT]
 
 
-def test_a_list_that_others_change_all_the_time_is_given_up(listing: WritableRegistry) -> None:
+def test_a_list_that_is_shown_only_after_a_while_is_waited_for(
+    listing: WritableRegistry, waits: list[float]
+) -> None:
+    stale = iter([error_answer(404, "MANIFEST_UNKNOWN", "not yet")] * 3)
+
+    def lag(request: Request) -> Answer | None:
+        is_asked = request.method == "GET" and request.path.endswith(FALLBACK)
+        return next(stale, None) if is_asked else None
+
+    listing.in_the_way = lag
+    attach(listing, attempts=3)
+    assert len(listed(listing)) == 1
+    assert len(waits) == 1
+
+
+def test_a_list_that_never_shows_what_is_put_into_it_is_a_warning(
+    listing: WritableRegistry, waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
     overwriting(listing, 100)
-    with pytest.raises(Unavailable, match="changed by others all the time"):
-        attach(listing)
+    assert attach(listing, attempts=4).blob.digest == Digest.of(listing.sbom(TWIN))
+    assert len(waits) == 3
+    assert "is not listed as a referrer: " in caplog.messages[-1]
+    assert "does not show " in caplog.messages[-1]
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_list_that_the_registry_does_not_let_us_complete_is_a_warning(
+    listing: WritableRegistry, caplog: pytest.LogCaptureFixture, method: str, status: int
+) -> None:
+    source, found = find(listing)
+    refusal = error_answer(status, "NO", "no")
+    listing.in_the_way = lambda request: (
+        refusal if request.method == method and request.path.endswith(FALLBACK) else None
+    )
+    assert attach_found(listing, source, found)
+    assert "is not listed as a referrer: " in caplog.text
 
 
 def test_a_list_without_room_is_left_as_it_is(
