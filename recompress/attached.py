@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from recompress import gojson, structs
-from recompress.errors import NotFound, RecompressError, Unsupported, VerificationFailed, about
+from recompress.errors import NotFound, RecompressError, Refused, Unsupported, VerificationFailed, about
 from recompress.manifest import Descriptor, MediaType
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, Served, referrers
@@ -141,15 +141,16 @@ class _There:
 
 def _there(client: RepositoryClient, image: Digest, kind: SbomFormat, size: int) -> _There | None:
     """The SBOM at the tag; None where it cannot be what was attached before: times do not change its size."""
-    served = client.find_manifest(tag_of(image))
-    if served is None:
-        return None
     try:
+        served = client.find_manifest(tag_of(image))
+        if served is None:
+            return None
         found = read(served)
         if (found.format, found.blob.size) != (kind, size) or found.subject not in (None, image):
             return None
         return _There(served, client.whole_blob(found.blob), found.subject is not None)
-    except (*_UNREADABLE, NotFound) as error:
+    except (*_UNREADABLE, NotFound, Refused) as error:
+        # Some registries refuse a tag that is not there.
         log.debug("%s:%s is put anew: %s", client.repository, tag_of(image), error)
         return None
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from recompress.errors import RecompressError, Unavailable, Unsupported, VerificationFailed, about
+from recompress.errors import RecompressError, Refused, Unavailable, Unsupported, VerificationFailed, about
 from recompress.manifest import MAX_MANIFEST_BYTES, Descriptor, Index, MediaType, parse_manifest
 from recompress.reference import Digest
 from recompress.registry.served import Served
@@ -67,8 +67,8 @@ def find(
     """The referrers of a manifest for which `wanted` is true, by the API, or else by the fallback tag.
 
     A fallback tag on something else is no list. Raises Unsupported where there are too many of them, or a
-    page is not served, VerificationFailed for a list that leads back to itself, and both for one that
-    cannot be read.
+    page is not served, or the registry refuses that tag, VerificationFailed for a list that leads back to
+    itself, and both for one that cannot be read.
     """
     asked: set[bytes] = set()
     found: list[Descriptor] = []
@@ -122,6 +122,10 @@ def _has(listed: Index | None, referrer: Descriptor) -> bool:
 def _fallback_entries(client: RepositoryClient, subject: Digest) -> tuple[Descriptor, ...]:
     try:
         listed = _fallback_list(client, subject)
+    except Refused as error:
+        # Some registries refuse a tag that is not there.
+        at = f"{client.repository}:{fallback_tag(subject)}"
+        raise Unsupported(f"whether there is a list of referrers at {at} is not known: {error}") from None
     except Unsupported as error:
         log.debug("there is no list of what refers to %s: %s", subject, error)
         return ()

@@ -427,6 +427,30 @@ def test_a_signature_that_does_not_hold_any_more_is_warned_of(
 # A registry that fails
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_registry_that_refuses_what_is_not_there_gets_the_sbom(
+    registry: WritableRegistry, status: int
+) -> None:
+    registry.attach(GZIP.digest, SBOM)
+    source, found = find(registry)
+    refusal = error_answer(status, "DENIED", "no")
+    tag = f"{FALLBACK}.sbom"
+    registry.in_the_way = lambda request: (
+        (refusal if request.path.endswith(tag) and tag not in registry.manifests else None)
+        if request.method == "GET"
+        else None
+    )
+    assert attach_found(registry, source, found)
+    assert tag in registry.manifests
+
+
+def test_that_the_tag_of_a_required_sbom_is_refused_is_told(registry: WritableRegistry) -> None:
+    refusal = error_answer(403, "DENIED", "no")
+    registry.in_the_way = lambda request: refusal if request.path.endswith(AT_TAG) else None
+    with pytest.raises(Unsupported, match=rf"{AT_TAG} is not known: the registry refused.*--sbom require"):
+        find(registry, Policy.REQUIRE)
+
+
 @pytest.mark.parametrize(("status", "error"), [(401, Refused), (403, Refused), (500, Unavailable)])
 @pytest.mark.parametrize("part", ["/blobs/uploads/", f"/manifests/{FALLBACK}"])
 def test_a_registry_that_does_not_take_the_sbom_ends_the_run(
