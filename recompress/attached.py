@@ -110,10 +110,10 @@ def push(
 ) -> Pushed:
     """Attach an SBOM to an image in the repository of `client`: at its tag, and as a referrer where asked.
 
-    One manifest is both. What is there already and says the same, times aside, stays: so a run that is
-    repeated leaves one.
+    One manifest is both. What is there already and says the same, the time and the tool's version aside,
+    stays: so a run that is repeated leaves one.
     """
-    there = _there(client, image, kind, len(content))
+    there = _there(client, image, kind)
     is_new = there is None or not is_same(there.content, content)
     if there and not is_new:
         content = there.content
@@ -139,14 +139,14 @@ class _There:
     is_referrer: bool
 
 
-def _there(client: RepositoryClient, image: Digest, kind: SbomFormat, size: int) -> _There | None:
-    """The SBOM at the tag; None where it cannot be what was attached before: times do not change its size."""
+def _there(client: RepositoryClient, image: Digest, kind: SbomFormat) -> _There | None:
+    """The SBOM at the tag; None where it cannot be what was attached before."""
     try:
         served = client.find_manifest(tag_of(image))
         if served is None:
             return None
         found = read(served)
-        if (found.format, found.blob.size) != (kind, size) or found.subject not in (None, image):
+        if found.format is not kind or found.subject not in (None, image):
             return None
         return _There(served, client.whole_blob(found.blob), found.subject is not None)
     except (*_UNREADABLE, NotFound, Refused) as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from recompress import plan, sbom
+from recompress import __version__, plan, sbom
 from recompress.errors import RecompressError, Refused, Unavailable, Unsupported
 from recompress.image import Image
 from recompress.manifest import MediaType
@@ -300,12 +300,14 @@ def test_the_right_document_in_a_wrong_manifest_is_attached_anew(
     assert (document["layers"][0]["mediaType"], document.get("subject")) == (SPDX, None)
 
 
-def test_what_has_another_size_than_the_twins_sbom_is_not_even_read(registry: WritableRegistry) -> None:
+def test_what_another_version_has_attached_stays(registry: WritableRegistry) -> None:
     registry.attach(GZIP.digest, SBOM)
-    large = {**images.descriptor(SPDX, b"large"), "size": 64 * 2**20}
-    registry.add_manifest(images.manifest(b"{}", [large]), selector=f"{FALLBACK}.sbom")
     attach(registry)
-    assert registry.server.asked("GET", str(Digest.of(b"large"))) == []
+    older = registry.sbom(TWIN).replace(f"recompress-{__version__}".encode(), b"recompress-0.0.0-rc.1")
+    assert older != registry.sbom(TWIN)
+    digest = registry.attach(TWIN, older)
+    report = attach(registry)
+    assert (report.action, report.blob.digest) == (SbomAction.THERE, digest)
 
 
 # A source's SBOM that is wrong
