@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from recompress import index, members, plan, run, skopeo, twin
@@ -114,12 +114,12 @@ class _Twins:
             )
             done = f"{len(reports)} of {counted(len(gzip), 'image')} done, and then"
             with about(f"{done} {source.image.platform}", RecompressError):
-                reports.append(self._twin(source, _named(source, found), refused))
+                reports.append(self._twin(source, found, refused))
         return reports
 
-    def _twin(self, source: Member, named: Iterable[Member], refused: dict[Digest, None]) -> TwinReport:
-        for candidate in named:
-            if _is_listed_alike(source, candidate) and self._is_proven(source.image, candidate.image):
+    def _twin(self, source: Member, found: Sequence[Member], refused: dict[Digest, None]) -> TwinReport:
+        for candidate in _named(source, found):
+            if _is_listed_alike(source, candidate, found) and self._is_proven(source.image, candidate.image):
                 return TwinReport(source.image, candidate.image.digest, TwinOutcome.FOUND)
             log.warning("%s is left out of the index, and the twin is made anew", candidate.image.reference)
             refused[candidate.image.digest] = None
@@ -178,15 +178,23 @@ class _Twins:
         return TwinReport(source, report.twin.digest, TwinOutcome.MADE)
 
 
-def _named(source: Member, found: Sequence[Member]) -> Iterator[Member]:
-    """Those images with zstd layers that may be the twin of `source`."""
+def _named(source: Member, found: Sequence[Member]) -> Iterable[Member]:
+    """Those images with zstd layers that may be the twin of `source`, each once."""
+    once: dict[Digest, Member] = {}
     for member in found:
         if member.image.manifest.has_zstd and any(
             other.image.digest == source.image.digest for other in members.sources_of(member, found)
         ):
-            yield member
+            once.setdefault(member.image.digest, member)
+    return once.values()
 
 
-def _is_listed_alike(source: Member, candidate: Member) -> bool:
-    # What is named by itself takes the platform of its gzip image (see `index`).
-    return candidate.entry is None or candidate.platform == source.platform
+def _is_listed_alike(source: Member, candidate: Member, found: Iterable[Member]) -> bool:
+    """Whether all entries of the candidate are for platforms of gzip images with the config of `source`.
+
+    What is named by itself takes these (see `index`).
+    """
+    config, digest = source.image.config.digest, candidate.image.digest
+    gzip = [member for member in found if not member.image.manifest.has_zstd]
+    wanted = {member.platform for member in gzip if member.image.config.digest == config}
+    return all(m.platform in wanted for m in found if m.entry and m.image.digest == digest)

@@ -125,6 +125,26 @@ def test_a_second_run_finds_the_twins_and_makes_the_same_index_also_of_that_inde
         assert second.report["reference"] == first["reference"]
 
 
+def test_an_image_for_two_variants_has_one_twin_for_both_and_keeps_what_is_said_of_it(
+    twins: Twins, registry: Registry, repository: str
+) -> None:
+    arm = images.gzip_image({"a": b"arm"}, architecture="arm")
+    registry.push(repository, arm)
+    platforms = [{"os": "linux", "architecture": "arm", "variant": variant} for variant in ("v6", "v7")]
+    listed = [images.descriptor(MediaType.OCI_MANIFEST, arm.manifest, platform=each) for each in platforms]
+    source = registry.push_manifest(repository, images.index(listed))
+    first = twins(f"{registry.host}/{repository}@{source}").succeeded().report
+    document = registry.document(repository, first["reference"].partition("@")[2])
+    assert [entry["platform"] for entry in document["manifests"]] == platforms * 2
+    for entry in document["manifests"]:
+        entry.setdefault("annotations", {})["example.key"] = entry["platform"]["variant"]
+    again = registry.push_manifest(repository, json.dumps(document).encode())
+    outcome = twins(f"{registry.host}/{repository}@{again}").succeeded()
+    assert [twin["outcome"] for twin in outcome.report["twins"]] == ["found"]
+    assert "left out" not in outcome.err
+    assert registry.document(repository, "1.0")["manifests"] == document["manifests"]
+
+
 def test_a_docker_manifest_list_becomes_an_oci_index(
     twins: Twins,
     verified: Callable[[], Outcome],
