@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from recompress import index, members, plan, run, skopeo, twin
+from recompress import index, members, plan, run, sbom, skopeo, twin
 from recompress.errors import (
     NotFound,
     RecompressError,
@@ -24,6 +24,7 @@ from recompress.proving import Provers
 from recompress.reference import Digest, Reference
 from recompress.registry import Connection, RepositoryClient
 from recompress.report import IndexReport, TwinOutcome, TwinReport
+from recompress.results import Named, Results
 from recompress.run import RunOptions
 from recompress.sbom import Policy
 from recompress.verifier import Verifier
@@ -55,9 +56,9 @@ def assemble_with_twins(
 ) -> IndexReport:
     """Push an index of `images` and their twins, and tag it as `to`; what is missing is made, and proven.
 
-    A twin that is there is taken if `verify` takes it. A Docker v2s2 image is in the index as an OCI one.
-    Where one image fails, those before it keep their twins, and the next run finds them. Raises a
-    RecompressError.
+    A twin that is there is taken if `verify` takes it, and gets its SBOM as one that is made does. A Docker
+    v2s2 image is in the index as an OCI one. Where one image fails, those before it keep their twins, and the
+    next run finds them. Raises a RecompressError.
     """
     index.checked_tag(to, images)
     with skopeo.probing() as check_skopeo:
@@ -120,12 +121,12 @@ class _Twins:
     def _twin(self, source: Member, found: Sequence[Member], refused: dict[Digest, None]) -> TwinReport:
         for candidate in _named(source, found):
             if _is_listed_alike(source, candidate, found) and self._is_proven(source.image, candidate.image):
-                return TwinReport(source.image, candidate.image.digest, TwinOutcome.FOUND)
+                return self._found(source, candidate.image.digest)
             log.warning("%s is left out of the index, and the twin is made anew", candidate.image.reference)
             refused[candidate.image.digest] = None
         tagged = self._tagged(source.image)
         if tagged and self._is_proven(source.image, tagged):
-            return TwinReport(source.image, tagged.digest, TwinOutcome.FOUND)
+            return self._found(source, tagged.digest)
         return self._made(source.image, source.named)
 
     def _tagged(self, source: Image) -> Image | None:
@@ -156,6 +157,16 @@ class _Twins:
             log.warning("%s", error)
             return False
         return True
+
+    def _found(self, source: Member, digest: Digest) -> TwinReport:
+        """The twin that is there already. When it was made there may have been no SBOM to derive one from."""
+        client, image, policy = self.client, source.image, self.options.sbom
+        if found := sbom.find(policy, client, image, source.named, ()):
+            self.reporter.step("deriving the SBOM")
+            oci_image = Named(client.repository, None, twin.push_oci(client, image.manifest))
+            named = Results(Named(client.repository, None, digest), oci_image)
+            sbom.attach(found, policy, client, client, image, named)
+        return TwinReport(image, digest, TwinOutcome.FOUND)
 
     def _made(self, source: Image, named: Reference) -> TwinReport:
         options = RunOptions(

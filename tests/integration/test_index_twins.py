@@ -74,6 +74,15 @@ def verified(registry: Registry, repository: str) -> Callable[[], Outcome]:
     return call
 
 
+def attach_sbom(registry: Registry, repository: str, image: HandmadeImage) -> None:
+    """Attach an SBOM to an image as `cosign attach sbom` does."""
+    sbom = (DATA / "syft.spdx.json").read_bytes().replace(b"a" * 64, image.digest.hex.encode())
+    registry.push_blob(repository, b"{}")
+    registry.push_blob(repository, sbom)
+    attached = images.manifest(b"{}", [images.descriptor("text/spdx+json", sbom)])
+    registry.push_manifest(repository, attached, selector=f"sha256-{image.digest.hex}.sbom")
+
+
 def outcomes(outcome: Outcome) -> dict[str, str]:
     return {twin["platform"]: twin["outcome"] for twin in outcome.report["twins"]}
 
@@ -248,12 +257,8 @@ def test_the_twins_that_are_made_get_their_sboms_and_so_does_the_index(
     twins: Twins, push_index: Callable[..., str], registry: Registry, repository: str
 ) -> None:
     source = push_index(AMD64, DOCKER[1])
-    registry.push_blob(repository, b"{}")
     for image in (AMD64, DOCKER[1]):
-        sbom = (DATA / "syft.spdx.json").read_bytes().replace(b"a" * 64, image.digest.hex.encode())
-        registry.push_blob(repository, sbom)
-        attached = images.manifest(b"{}", [images.descriptor("text/spdx+json", sbom)])
-        registry.push_manifest(repository, attached, selector=f"sha256-{image.digest.hex}.sbom")
+        attach_sbom(registry, repository, image)
     report = twins(source).succeeded().report
     made = [*(entry["digest"] for entry in report["manifests"]), report["reference"].partition("@")[2]]
 
@@ -262,6 +267,35 @@ def test_the_twins_that_are_made_get_their_sboms_and_so_does_the_index(
     twins(source, "--sbom=require").succeeded()
     lacking = push_index(ARM64)
     twins(lacking, "--sbom=require").failed(5, "linux/arm64", "SBOM")
+
+
+def test_twins_that_are_found_get_their_sboms_as_those_that_are_made(
+    twins: Twins, push_index: Callable[..., str], registry: Registry, repository: str
+) -> None:
+    source = push_index(AMD64, DOCKER[1])
+    made = twins(source, "--sbom=none").succeeded().report["manifests"]
+    expected = {f"{entry['digest'].replace(':', '-')}.sbom" for entry in made}
+    twins(source, "--sbom=require").failed(5, "linux/amd64: ", "has no SBOM")
+    for image in (AMD64, DOCKER[1]):
+        attach_sbom(registry, repository, image)
+    twins(source, "--sbom=none").succeeded()
+    assert not expected - {f"sha256-{AMD64.digest.hex}.sbom"} & set(registry.tags(repository))
+    outcome = twins(source, "--sbom=require").succeeded()
+    assert set(outcomes(outcome).values()) == {"found"}
+    assert expected <= set(registry.tags(repository))
+    before = {tag: registry.manifest(repository, tag) for tag in expected}
+    twins(source).succeeded()
+    assert {tag: registry.manifest(repository, tag) for tag in expected} == before
+
+
+def test_a_twin_that_the_index_has_already_gets_its_sbom(
+    twins: Twins, push_index: Callable[..., str], registry: Registry, repository: str
+) -> None:
+    report = twins(push_index(AMD64), "--sbom=none").succeeded().report
+    attach_sbom(registry, repository, AMD64)
+    outcome = twins(report["reference"].replace(":1.0@", "@"), "--sbom=require").succeeded()
+    assert outcomes(outcome) == {"linux/amd64": "found"}
+    assert f"{report['twins'][0]['twin_digest'].replace(':', '-')}.sbom" in registry.tags(repository)
 
 
 @pytest.mark.parametrize(
