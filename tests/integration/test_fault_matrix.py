@@ -84,6 +84,11 @@ def test_a_refusal_anywhere_is_the_end_of_the_run_at_once(scene: Scene, proxy: P
     assert outcome.code in ((3, 7) if is_skopeos else (3,))
 
 
+def test_a_refusal_of_the_tag_of_an_sbom_is_a_warning(scene: Scene, proxy: Proxy) -> None:
+    proxy.fault = lambda r: error_answer(403, "DENIED", "no") if is_at("an SBOM", r) else None
+    assert "no SBOM is derived: whether there is an SBOM at " in scene.run("--attempts=2").succeeded().err
+
+
 @pytest.mark.parametrize("endpoint", ["a blob", "the bytes of an upload"])
 def test_a_stall_ends_with_the_time_for_the_run(scene: Scene, proxy: Proxy, endpoint: str) -> None:
     def stall(request: Request) -> Answer | None:
