@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from recompress import gojson, structs
-from recompress.errors import NotFound, Unsupported, VerificationFailed, about
+from recompress.errors import NotFound, RecompressError, Refused, Unsupported, VerificationFailed, about
 from recompress.manifest import Descriptor, MediaType
 from recompress.reference import Digest, Reference
 from recompress.registry import RepositoryClient, Served, referrers
@@ -110,10 +110,10 @@ def push(
 ) -> Pushed:
     """Attach an SBOM to an image in the repository of `client`: at its tag, and as a referrer where asked.
 
-    One manifest is both. What is there already and says the same, times aside, stays: so a run that is
-    repeated leaves one.
+    One manifest is both. What is there already and says the same, the time and the tool's version aside,
+    stays: so a run that is repeated leaves one.
     """
-    there = _there(client, image, kind, len(content))
+    there = _there(client, image, kind)
     is_new = there is None or not is_same(there.content, content)
     if there and not is_new:
         content = there.content
@@ -139,17 +139,18 @@ class _There:
     is_referrer: bool
 
 
-def _there(client: RepositoryClient, image: Digest, kind: SbomFormat, size: int) -> _There | None:
-    """The SBOM at the tag; None where it cannot be what was attached before: times do not change its size."""
-    served = client.find_manifest(tag_of(image))
-    if served is None:
-        return None
+def _there(client: RepositoryClient, image: Digest, kind: SbomFormat) -> _There | None:
+    """The SBOM at the tag; None where it cannot be what was attached before."""
     try:
+        served = client.find_manifest(tag_of(image))
+        if served is None:
+            return None
         found = read(served)
-        if (found.format, found.blob.size) != (kind, size) or found.subject not in (None, image):
+        if found.format is not kind or found.subject not in (None, image):
             return None
         return _There(served, client.whole_blob(found.blob), found.subject is not None)
-    except (*_UNREADABLE, NotFound) as error:
+    except (*_UNREADABLE, NotFound, Refused) as error:
+        # Some registries refuse a tag that is not there.
         log.debug("%s:%s is pushed again: %s", client.repository, tag_of(image), error)
         return None
 
@@ -157,7 +158,8 @@ def _there(client: RepositoryClient, image: Digest, kind: SbomFormat, size: int)
 def _refer(client: RepositoryClient, image: Digest, served: Served) -> None:
     try:
         referrers.add(client, image, _listed(served))
-    except _UNREADABLE as error:
+    except RecompressError as error:
+        # It is at its tag, and so is the image: that a list cannot be completed fails nothing.
         log.warning("the SBOM %s:%s is not listed as a referrer: %s", client.repository, tag_of(image), error)
 
 

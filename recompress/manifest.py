@@ -163,7 +163,6 @@ class Manifest:
     config: Descriptor
     layers: tuple[Descriptor, ...]
     annotations: Mapping[str, str]
-    has_subject: bool
 
     @property
     def digest(self) -> Digest:
@@ -254,7 +253,6 @@ def parse_manifest(content: bytes, content_type: str) -> Manifest | Index:
         _descriptor(document.get("config", {})),
         tuple(map(_descriptor, document.get("layers", []))),
         annotations,
-        "subject" in document,
     )
 
 

@@ -24,8 +24,6 @@ from recompress.sbom_search import Found, Unusable
 
 log = logging.getLogger(__name__)
 
-_UNUSABLE = (Unsupported, VerificationFailed, NotFound)
-
 
 class Policy(StrEnum):
     """Whether an image has to have an SBOM, may have one, or no SBOM is looked for."""
@@ -68,13 +66,13 @@ def attach(
     """Attach the SBOM of the image that the results name, which is in the repository of `client`.
 
     Where that is the source, its SBOM is its own, and is copied where the source was. The OCI twin gets one,
-    too. Returns None, with a warning, where the source's cannot be used after all; REQUIRE raises why.
+    too. Returns None, with a warning, where the source's cannot be used after all; REQUIRE raises that.
     """
     image, oci_image = named.image.digest, named.oci_image and named.oci_image.digest
     try:
-        step = _Step(found, source_client.whole_blob(found.attached.blob), source, datetime.now(UTC))
+        step = _Step(found, _content(source_client, found), source, datetime.now(UTC))
         derived = step.derived(Reference(client.repository, None, image))
-    except _UNUSABLE as error:
+    except Unsupported as error:
         if policy is Policy.REQUIRE:
             raise
         log.warning("no SBOM is derived: %s", error)
@@ -101,9 +99,15 @@ def attach(
 
 def _check(client: RepositoryClient, found: Found, source: Image) -> None:
     """Raise what stands in the way of deriving an SBOM, for a twin that is not known yet."""
-    content = client.whole_blob(found.attached.blob)
+    content = _content(client, found)
     step = _Step(found, content, source, datetime.now(UTC))
     step.derived(Reference(client.repository, None, Digest.of(content)))
+
+
+def _content(client: RepositoryClient, found: Found) -> bytes:
+    """The document. Raises Unsupported where it is gone, or is not that of its digest."""
+    with about(f"the SBOM {found.at} cannot be used", (VerificationFailed, NotFound), Unsupported):
+        return client.whole_blob(found.attached.blob)
 
 
 @dataclass(frozen=True, slots=True)

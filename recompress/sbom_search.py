@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from recompress import attached, gojson, plan, structs
 from recompress.attached import ARTIFACT_TYPES, Attached
-from recompress.errors import Unsupported, VerificationFailed
+from recompress.errors import NotFound, Refused, Unsupported, VerificationFailed
 from recompress.image import Image
 from recompress.manifest import Descriptor, Index
 from recompress.reference import Digest, Reference
@@ -29,6 +29,8 @@ _PREDICATE_ANNOTATIONS = ("predicateType", "in-toto.io/predicate-type", "dev.sig
 
 _BUILDKIT_REFERENCE = "vnd.docker.reference.digest"
 _UNREADABLE = (Unsupported, VerificationFailed)
+_NOTHING_THERE = (NotFound, Refused, *_UNREADABLE)
+"""Some registries refuse what is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ def find(
     """Find the SBOM of `source`, an image in the repository of `client`; None where it has none.
 
     `named` is what the run was given: that image, or an index that has it. With `pins` only an SBOM with one
-    of these digests is taken. Raises Refused and Unavailable as the registry answers.
+    of these digests is taken. Raises Unavailable as the registry answers, and Refused where it refuses more
+    than a tag: some do so where there is none.
     """
     try:
         return _find(client, source, named, pins)
@@ -75,10 +78,7 @@ def _find(
     client: RepositoryClient, source: Image, named: Reference, pins: Collection[Digest]
 ) -> Found | Unusable | None:
     reasons: list[str] = []
-    at_tag = Reference(client.repository, attached.tag_of(source.digest))
-    served = client.find_manifest(attached.tag_of(source.digest))
-    by_tag = [(at_tag, served)] if served else []
-    if found := list(_usable(by_tag, source, pins, reasons)):
+    if found := list(_usable(_at_tag(client, source, reasons), source, pins, reasons)):
         return found[0]
     referring = referrers.find(client, source.digest, _is_wanted)
     if found := list(_usable(_read(client, referring), source, pins, reasons)):
@@ -90,6 +90,19 @@ def _find(
             f"the SBOM of {source.reference} is in an attestation: only its signer can make one for the twin"
         )
     return None
+
+
+def _at_tag(client: RepositoryClient, source: Image, reasons: list[str]) -> list[tuple[Reference, Served]]:
+    """The manifest at the tag, where there is one; `reasons` gets that the registry refuses it."""
+    tag = attached.tag_of(source.digest)
+    at = Reference(client.repository, tag)
+    try:
+        served = client.find_manifest(tag)
+    except Refused as error:
+        # The image itself was read with these credentials.
+        reasons.append(f"whether there is an SBOM at {at} is not known: {error}")
+        return []
+    return [(at, served)] if served else []
 
 
 def _is_wanted(referrer: Descriptor) -> bool:
@@ -154,29 +167,33 @@ def _is_attested(
     """Whether there is an attestation with an SBOM: cosign's, at its tag or a referrer, or BuildKit's."""
     if any(_is_predicate(referrer.annotations) for referrer in referring):
         return True
-    try:
-        buildkit = _buildkit_attestations(client, source, named)
-        selectors: list[str | Digest] = [f"sha256-{source.digest.hex}.att", *buildkit]
-        return any(_holds_predicate(client, selector) for selector in selectors)
-    except _UNREADABLE as error:
-        log.debug("could not check whether %s has an attestation: %s", source.reference, error)
-        return False
+    buildkit = _buildkit_attestations(client, source, named)
+    selectors: list[str | Digest] = [f"sha256-{source.digest.hex}.att", *buildkit]
+    return any(_holds_predicate(client, selector) for selector in selectors)
 
 
 def _buildkit_attestations(client: RepositoryClient, source: Image, named: Reference) -> list[Digest]:
     if named.digest in (None, source.digest):
         return []
-    index = plan.read(client, named.selector, named)
+    try:
+        index = plan.read(client, named.selector, named)
+    except _NOTHING_THERE as error:
+        log.debug("whether %s lists attestations is not known: %s", named, error)
+        return []
     entries = index.manifests if isinstance(index, Index) else ()
     own = (e.digest for e in entries if e.annotations.get(_BUILDKIT_REFERENCE) == str(source.digest))
     return list(dict.fromkeys(own))[:_MOST_CANDIDATES]
 
 
 def _holds_predicate(client: RepositoryClient, selector: str | Digest) -> bool:
-    served = client.find_manifest(selector)
-    if served is None:
+    try:
+        served = client.find_manifest(selector)
+        if served is None:
+            return False
+        document = gojson.parse(served.content, structs.MANIFEST_OR_INDEX, "manifest")
+    except _NOTHING_THERE as error:
+        log.debug("whether %s is an attestation is not known: %s", selector, error)
         return False
-    document = gojson.parse(served.content, structs.MANIFEST_OR_INDEX, "manifest")
     return any(_is_predicate(layer.get("annotations", {})) for layer in document.get("layers", []))
 
 

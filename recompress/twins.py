@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from recompress import index, members, plan, run, skopeo, twin
+from recompress import index, members, plan, run, sbom, skopeo, twin
 from recompress.errors import (
     NotFound,
     RecompressError,
@@ -24,6 +24,7 @@ from recompress.proving import Provers
 from recompress.reference import Digest, Reference
 from recompress.registry import Connection, RepositoryClient
 from recompress.report import IndexReport, TwinOutcome, TwinReport
+from recompress.results import Named, Results
 from recompress.run import RunOptions
 from recompress.sbom import Policy
 from recompress.verifier import Verifier
@@ -55,9 +56,9 @@ def assemble_with_twins(
 ) -> IndexReport:
     """Push an index of `images` and their twins, and tag it as `to`; what is missing is made, and proven.
 
-    A twin that is there is taken if `verify` takes it. A Docker v2s2 image is in the index as an OCI one.
-    Where one image fails, those before it keep their twins, and the next run finds them. Raises a
-    RecompressError.
+    A twin that is there is taken if `verify` takes it, and gets its SBOM as one that is made does. A Docker
+    v2s2 image is in the index as an OCI one. Where one image fails, those before it keep their twins, and the
+    next run finds them. Raises a RecompressError.
     """
     index.checked_tag(to, images)
     with skopeo.probing() as check_skopeo:
@@ -114,18 +115,18 @@ class _Twins:
             )
             done = f"{len(reports)} of {counted(len(gzip), 'image')} done, failed at"
             with about(f"{done} {source.image.platform}", RecompressError):
-                reports.append(self._twin(source, _named(source, found), refused))
+                reports.append(self._twin(source, found, refused))
         return reports
 
-    def _twin(self, source: Member, named: Iterable[Member], refused: dict[Digest, None]) -> TwinReport:
-        for candidate in named:
-            if _is_listed_alike(source, candidate) and self._is_proven(source.image, candidate.image):
-                return TwinReport(source.image, candidate.image.digest, TwinOutcome.FOUND)
+    def _twin(self, source: Member, found: Sequence[Member], refused: dict[Digest, None]) -> TwinReport:
+        for candidate in _named(source, found):
+            if _is_listed_alike(source, candidate, found) and self._is_proven(source.image, candidate.image):
+                return self._found(source, candidate.image.digest)
             log.warning("%s is left out of the index, and the twin is made again", candidate.image.reference)
             refused[candidate.image.digest] = None
         tagged = self._tagged(source.image)
         if tagged and self._is_proven(source.image, tagged):
-            return TwinReport(source.image, tagged.digest, TwinOutcome.FOUND)
+            return self._found(source, tagged.digest)
         return self._made(source.image, source.named)
 
     def _tagged(self, source: Image) -> Image | None:
@@ -157,6 +158,16 @@ class _Twins:
             return False
         return True
 
+    def _found(self, source: Member, digest: Digest) -> TwinReport:
+        """The twin that is there already. When it was made there may have been no SBOM to derive one from."""
+        client, image, policy = self.client, source.image, self.options.sbom
+        if found := sbom.find(policy, client, image, source.named, ()):
+            self.reporter.step("deriving the SBOM")
+            oci_image = Named(client.repository, None, twin.push_oci(client, image.manifest))
+            named = Results(Named(client.repository, None, digest), oci_image)
+            sbom.attach(found, policy, client, client, image, named)
+        return TwinReport(image, digest, TwinOutcome.FOUND)
+
     def _made(self, source: Image, named: Reference) -> TwinReport:
         options = RunOptions(
             image=named,
@@ -178,15 +189,23 @@ class _Twins:
         return TwinReport(source, report.twin.digest, TwinOutcome.MADE)
 
 
-def _named(source: Member, found: Sequence[Member]) -> Iterator[Member]:
-    """Those images with zstd layers that may be the twin of `source`."""
+def _named(source: Member, found: Sequence[Member]) -> Iterable[Member]:
+    """Those images with zstd layers that may be the twin of `source`, each once."""
+    once: dict[Digest, Member] = {}
     for member in found:
         if member.image.manifest.has_zstd and any(
             other.image.digest == source.image.digest for other in members.sources_of(member, found)
         ):
-            yield member
+            once.setdefault(member.image.digest, member)
+    return once.values()
 
 
-def _is_listed_alike(source: Member, candidate: Member) -> bool:
-    # What is named by itself takes the platform of its gzip image (see `index`).
-    return candidate.entry is None or candidate.platform == source.platform
+def _is_listed_alike(source: Member, candidate: Member, found: Iterable[Member]) -> bool:
+    """Whether all entries of the candidate are for platforms of gzip images with the config of `source`.
+
+    What is named by itself takes these (see `index`).
+    """
+    config, digest = source.image.config.digest, candidate.image.digest
+    gzip = [member for member in found if not member.image.manifest.has_zstd]
+    wanted = {member.platform for member in gzip if member.image.config.digest == config}
+    return all(m.platform in wanted for m in found if m.entry and m.image.digest == digest)

@@ -89,7 +89,7 @@ def _retried(
 
     @functools.wraps(method)
     def operation(client: RepositoryClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return retrying(client._attempts, lambda: method(client, *args, **kwargs))
+        return retrying(client.attempts, lambda: method(client, *args, **kwargs))
 
     return operation
 
@@ -186,12 +186,13 @@ class RepositoryClient(Requests):
     def referrers_page(self, subject: Digest, query: bytes) -> ReferrersPage | None:
         """One page of what refers to a manifest; None where the registry has no referrers API.
 
-        That is any answer of 400 to 499 but 401, 403, and those after which it is tried again.
+        That is any answer of 400 or more but 401, 403, and those after which it is tried again: 501 and 505
+        are said by those that never will have one.
         """
         url = httpx.URL(self._url(f"referrers/{subject}")).copy_with(query=query or None)
         with self._exchange("GET", url, headers={"Accept": MediaType.OCI_INDEX}) as response:
             status = response.status_code
-            if status >= 500 or status in (401, 403) or is_temporary(status):
+            if status in (401, 403) or is_temporary(status):
                 raise self._error("GET", response)
             if status >= 400:
                 return None

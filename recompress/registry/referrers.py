@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from recompress.errors import RecompressError, Unavailable, Unsupported, VerificationFailed, about
+from recompress.errors import RecompressError, Refused, Unavailable, Unsupported, VerificationFailed, about
 from recompress.manifest import MAX_MANIFEST_BYTES, Descriptor, Index, MediaType, parse_manifest
 from recompress.reference import Digest
 from recompress.registry.served import Served
 from recompress.registry.tags import query_of
+from recompress.registry.transport import retrying
 
 if TYPE_CHECKING:
     from recompress.registry.client import RepositoryClient
@@ -28,8 +29,6 @@ log = logging.getLogger(__name__)
 MAX_PAGES = 100
 MAX_REFERRERS = 1000
 """Of those that are wanted. Others are passed over, page by page."""
-
-_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +66,9 @@ def find(
 ) -> tuple[Descriptor, ...]:
     """The referrers of a manifest for which `wanted` is true, by the API, or else by the fallback tag.
 
-    A fallback tag on something else is no list. Raises Unsupported where there are too many of them,
-    VerificationFailed for a list that leads back to itself, and both for one that cannot be read.
+    A fallback tag on something else is no list. Raises Unsupported where there are too many of them, or a
+    page is not served, or the registry refuses that tag, VerificationFailed for a list that leads back to
+    itself, and both for one that cannot be read.
     """
     asked: set[bytes] = set()
     found: list[Descriptor] = []
@@ -76,6 +76,8 @@ def find(
     while query is not None:
         asked.add(query)
         page = client.referrers_page(subject, query)
+        if page is None and query:
+            raise Unsupported("the registry's list of referrers breaks off before its last page")
         if page is None:
             return tuple(filter(wanted, _fallback_entries(client, subject)))
         found += filter(wanted, page.entries)
@@ -93,26 +95,39 @@ def add(client: RepositoryClient, subject: Digest, referrer: Descriptor) -> None
     """Make sure that a referrer that was pushed is in the list of those of `subject`.
 
     Where there is a referrers API, the registry does so itself. Else the list under the fallback tag is read,
-    completed, put back, and read again: somebody else may do so at the same time. Raises Unsupported where
-    something else has that tag or the list would be too large, Unavailable where others keep changing it.
+    completed, put back, and read again: somebody else may do so at the same time, and some registries show
+    what was put only after a while. Raises Unsupported where something else has that tag or the list would be
+    too large, Unavailable where it lacks the referrer after all tries.
     """
-    if client.referrers_page(subject, b"") is not None:
+    if client.referrers_page(subject, b"") is None:
+        retrying(client.attempts, lambda: _complete(client, subject, referrer))
+
+
+def _complete(client: RepositoryClient, subject: Digest, referrer: Descriptor) -> None:
+    """Put the list with the referrer in it, where it is not. Raises Unavailable where that is not shown."""
+    before = _fallback_list(client, subject)
+    if _has(before, referrer):
         return
-    tag = fallback_tag(subject)
-    for _ in range(_TRIES):
-        before = _fallback_list(client, subject)
-        if before and any(entry.digest == referrer.digest for entry in before.manifests):
-            return
-        content = _with(before, referrer)
-        if len(content) > MAX_MANIFEST_BYTES:
-            raise Unsupported(f"{client.repository}:{tag}, a list of referrers, has no room for one more")
-        client.put_manifest(tag, Served(content, MediaType.OCI_INDEX))
-    raise Unavailable(f"{client.repository}:{tag}, a list of referrers, keeps being changed by others")
+    at = f"{client.repository}:{fallback_tag(subject)}, a list of referrers,"
+    content = _with(before, referrer)
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise Unsupported(f"{at} has no room for one more")
+    client.put_manifest(fallback_tag(subject), Served(content, MediaType.OCI_INDEX))
+    if not _has(_fallback_list(client, subject), referrer):
+        raise Unavailable(f"{at} does not show {referrer.digest}, which was just put into it", temporary=True)
+
+
+def _has(listed: Index | None, referrer: Descriptor) -> bool:
+    return listed is not None and any(entry.digest == referrer.digest for entry in listed.manifests)
 
 
 def _fallback_entries(client: RepositoryClient, subject: Digest) -> tuple[Descriptor, ...]:
     try:
         listed = _fallback_list(client, subject)
+    except Refused as error:
+        # Some registries refuse a tag that is not there.
+        at = f"{client.repository}:{fallback_tag(subject)}"
+        raise Unsupported(f"whether there is a list of referrers at {at} is not known: {error}") from None
     except Unsupported as error:
         log.debug("could not list the referrers of %s: %s", subject, error)
         return ()

@@ -35,7 +35,7 @@ class Requests:
 
     def __init__(self, repository: Repository, found: Credentials, tls: Tls, attempts: int) -> None:
         self.repository = repository
-        self._attempts = attempts
+        self.attempts = attempts
         self._verify_tls = tls.verify
         self._host = _HOSTS.get(repository.registry, repository.registry)
         self._client = http_client(

@@ -67,6 +67,15 @@ def derive(document: dict[str, Any], sbom: Digest, pair: Pair) -> tuple[int, boo
     return len(components) - len(listed), any(dropped)
 
 
+def drop_tool(document: dict[str, Any]) -> None:
+    """Take this tool, in any version, out of the tools, to compare what two versions made."""
+    metadata = fields(document, "metadata")
+    is_list = isinstance(metadata.get("tools"), list)
+    parent, key = (metadata, "tools") if is_list else (fields(metadata, "tools"), "components")
+    if key in parent:
+        parent[key] = [tool for tool in objects(parent, key) if tool.get("name") != TOOL]
+
+
 def _is_same(component: dict[str, Any], main: dict[str, Any]) -> bool:
     """Whether it is the main component once more: some tools have it in `components`, too."""
     key = "bom-ref" if main.get("bom-ref") else "purl"

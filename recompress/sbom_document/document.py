@@ -69,7 +69,7 @@ def derive(content: bytes, source: Reference, twin: Reference, now: datetime) ->
 
 
 def is_same(one: bytes, other: bytes) -> bool:
-    """Whether two SBOMs say the same, apart from the time at which they were made."""
+    """Whether two SBOMs say the same, but for the time and the version of this tool when they were made."""
     if one == other:
         return True
     try:
@@ -112,4 +112,6 @@ def _timeless(content: bytes) -> Digest:
     for key, time in (("creationInfo", "created"), ("metadata", "timestamp")):
         if isinstance(part := document.get(key), dict):
             part.pop(time, None)
+    spdx.drop_creator(document)
+    cyclonedx.drop_tool(document)
     return Digest.of(values.write(document))

@@ -61,6 +61,15 @@ def namespace(uuid: object) -> str:
     return f"https://spdx.org/spdxdocs/{TOOL}-{uuid}"
 
 
+def drop_creator(document: dict[str, Any]) -> None:
+    """Take this tool, in any version, out of the creators, to compare what two versions made."""
+    information = fields(document, "creationInfo")
+    if "creators" in information:
+        own = f"Tool: {TOOL}-"
+        creators = items(information, "creators")
+        information["creators"] = [c for c in creators if not str(c).startswith(own)]
+
+
 def creator() -> str:
     """This tool, as a creator."""
     return f"Tool: {TOOL}-{VERSION}"

@@ -75,13 +75,18 @@ def test_errors_that_do_not_end_are_the_end_of_the_run(scene: Scene, proxy: Prox
         outcome.failed(7)
 
 
-@pytest.mark.parametrize("endpoint", [name for name in ENDPOINTS if name != "a tag"])
+@pytest.mark.parametrize("endpoint", [n for n in ENDPOINTS if n not in ("a tag", "an SBOM")])
 def test_a_refusal_anywhere_is_the_end_of_the_run_at_once(scene: Scene, proxy: Proxy, endpoint: str) -> None:
     proxy.fault = lambda r: error_answer(403, "DENIED", "no") if is_at(endpoint, r) else None
     outcome = scene.run("--attempts=2")
     # Of uploads, and by HEAD, skopeo alone is told, and everything else says that all is well.
     is_skopeos = endpoint in (*UPLOADS, "the twin's manifest", "whether a blob is there")
     assert outcome.code in ((3, 7) if is_skopeos else (3,))
+
+
+def test_a_refusal_of_the_tag_of_an_sbom_is_a_warning(scene: Scene, proxy: Proxy) -> None:
+    proxy.fault = lambda r: error_answer(403, "DENIED", "no") if is_at("an SBOM", r) else None
+    assert "no SBOM is derived: whether there is an SBOM at " in scene.run("--attempts=2").succeeded().err
 
 
 @pytest.mark.parametrize("endpoint", ["a blob", "the bytes of an upload"])

@@ -74,6 +74,15 @@ def verified(registry: Registry, repository: str) -> Callable[[], Outcome]:
     return call
 
 
+def attach_sbom(registry: Registry, repository: str, image: HandmadeImage) -> None:
+    """Attach an SBOM to an image as `cosign attach sbom` does."""
+    sbom = (DATA / "syft.spdx.json").read_bytes().replace(b"a" * 64, image.digest.hex.encode())
+    registry.push_blob(repository, b"{}")
+    registry.push_blob(repository, sbom)
+    attached = images.manifest(b"{}", [images.descriptor("text/spdx+json", sbom)])
+    registry.push_manifest(repository, attached, selector=f"sha256-{image.digest.hex}.sbom")
+
+
 def outcomes(outcome: Outcome) -> dict[str, str]:
     return {twin["platform"]: twin["outcome"] for twin in outcome.report["twins"]}
 
@@ -123,6 +132,26 @@ def test_a_second_run_finds_the_twins_and_makes_the_same_index_also_of_that_inde
         second = twins(again).succeeded()
         assert outcomes(second) == {"linux/amd64": "found", "linux/arm64": "found"}
         assert second.report["reference"] == first["reference"]
+
+
+def test_an_image_for_two_variants_has_one_twin_for_both_and_keeps_what_is_said_of_it(
+    twins: Twins, registry: Registry, repository: str
+) -> None:
+    arm = images.gzip_image({"a": b"arm"}, architecture="arm")
+    registry.push(repository, arm)
+    platforms = [{"os": "linux", "architecture": "arm", "variant": variant} for variant in ("v6", "v7")]
+    listed = [images.descriptor(MediaType.OCI_MANIFEST, arm.manifest, platform=each) for each in platforms]
+    source = registry.push_manifest(repository, images.index(listed))
+    first = twins(f"{registry.host}/{repository}@{source}").succeeded().report
+    document = registry.document(repository, first["reference"].partition("@")[2])
+    assert [entry["platform"] for entry in document["manifests"]] == platforms * 2
+    for entry in document["manifests"]:
+        entry.setdefault("annotations", {})["example.key"] = entry["platform"]["variant"]
+    again = registry.push_manifest(repository, json.dumps(document).encode())
+    outcome = twins(f"{registry.host}/{repository}@{again}").succeeded()
+    assert [twin["outcome"] for twin in outcome.report["twins"]] == ["found"]
+    assert "left out" not in outcome.err
+    assert registry.document(repository, "1.0")["manifests"] == document["manifests"]
 
 
 def test_a_docker_manifest_list_becomes_an_oci_index(
@@ -228,12 +257,8 @@ def test_the_twins_that_are_made_get_their_sboms_and_so_does_the_index(
     twins: Twins, push_index: Callable[..., str], registry: Registry, repository: str
 ) -> None:
     source = push_index(AMD64, DOCKER[1])
-    registry.push_blob(repository, b"{}")
     for image in (AMD64, DOCKER[1]):
-        sbom = (DATA / "syft.spdx.json").read_bytes().replace(b"a" * 64, image.digest.hex.encode())
-        registry.push_blob(repository, sbom)
-        attached = images.manifest(b"{}", [images.descriptor("text/spdx+json", sbom)])
-        registry.push_manifest(repository, attached, selector=f"sha256-{image.digest.hex}.sbom")
+        attach_sbom(registry, repository, image)
     report = twins(source).succeeded().report
     made = [*(entry["digest"] for entry in report["manifests"]), report["reference"].partition("@")[2]]
 
@@ -242,6 +267,35 @@ def test_the_twins_that_are_made_get_their_sboms_and_so_does_the_index(
     twins(source, "--sbom=require").succeeded()
     lacking = push_index(ARM64)
     twins(lacking, "--sbom=require").failed(5, "linux/arm64", "SBOM")
+
+
+def test_twins_that_are_found_get_their_sboms_as_those_that_are_made(
+    twins: Twins, push_index: Callable[..., str], registry: Registry, repository: str
+) -> None:
+    source = push_index(AMD64, DOCKER[1])
+    made = twins(source, "--sbom=none").succeeded().report["manifests"]
+    expected = {f"{entry['digest'].replace(':', '-')}.sbom" for entry in made}
+    twins(source, "--sbom=require").failed(5, "linux/amd64: ", "has no SBOM")
+    for image in (AMD64, DOCKER[1]):
+        attach_sbom(registry, repository, image)
+    twins(source, "--sbom=none").succeeded()
+    assert not expected - {f"sha256-{AMD64.digest.hex}.sbom"} & set(registry.tags(repository))
+    outcome = twins(source, "--sbom=require").succeeded()
+    assert set(outcomes(outcome).values()) == {"found"}
+    assert expected <= set(registry.tags(repository))
+    before = {tag: registry.manifest(repository, tag) for tag in expected}
+    twins(source).succeeded()
+    assert {tag: registry.manifest(repository, tag) for tag in expected} == before
+
+
+def test_a_twin_that_the_index_has_already_gets_its_sbom(
+    twins: Twins, push_index: Callable[..., str], registry: Registry, repository: str
+) -> None:
+    report = twins(push_index(AMD64), "--sbom=none").succeeded().report
+    attach_sbom(registry, repository, AMD64)
+    outcome = twins(report["reference"].replace(":1.0@", "@"), "--sbom=require").succeeded()
+    assert outcomes(outcome) == {"linux/amd64": "found"}
+    assert f"{report['twins'][0]['twin_digest'].replace(':', '-')}.sbom" in registry.tags(repository)
 
 
 @pytest.mark.parametrize(

@@ -131,14 +131,11 @@ def test_a_docker_manifest_has_to_name_its_media_type() -> None:
         parse_manifest(json.dumps(document).encode(), MediaType.DOCKER_MANIFEST)
 
 
-def test_annotations_and_a_subject_are_told() -> None:
-    subject = images.descriptor(OCI, b"x")
+def test_annotations_are_told() -> None:
     layers = [layer(MediaType.OCI_LAYER_GZIP, {"a": "b"}), layer(MediaType.OCI_LAYER_GZIP)]
-    manifest = parsed(images.manifest(CONFIG, layers, annotations={"c": "d"}, subject=subject))
+    manifest = parsed(images.manifest(CONFIG, layers, annotations={"c": "d"}))
     assert [entry.annotations for entry in manifest.layers] == [{"a": "b"}, {}]
     assert manifest.annotations == {"c": "d"}
-    assert manifest.has_subject
-    assert not parsed(images.manifest(CONFIG, layers, subject=None)).has_subject
 
 
 def test_urls_and_data_of_a_layer_are_told() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from recompress import plan, sbom
-from recompress.errors import NotFound, RecompressError, Refused, Unavailable, Unsupported, VerificationFailed
+from recompress import __version__, plan, sbom
+from recompress.errors import RecompressError, Refused, Unavailable, Unsupported
 from recompress.image import Image
 from recompress.manifest import MediaType
 from recompress.reference import Digest
@@ -31,6 +31,7 @@ OCI = images.manifest(
 )
 TWIN, OCI_TWIN = Digest.of(ZSTD), Digest.of(OCI)
 FALLBACK = f"sha256-{TWIN.hex}"
+AT_TAG = f"sha256-{GZIP.digest.hex}.sbom"
 
 
 SBOM = spdx("a", "b", digest=GZIP.digest)
@@ -74,10 +75,11 @@ def attach_found(
     policy: Policy = Policy.AUTO,
     oci_twin: Digest | None = None,
     to: WritableRegistry | None = None,
+    attempts: int = 1,
 ) -> SbomReport | None:
     assert found
     there = to or registry
-    with registry.client() as source_client, there.client() as client:
+    with registry.client() as source_client, there.client(attempts) as client:
         oci_image = Named(there.repository, None, oci_twin) if oci_twin else None
         named = Results(Named(there.repository, None, digest), oci_image)
         return sbom.attach(found, policy, source_client, client, source, named)
@@ -298,12 +300,14 @@ def test_the_right_document_in_a_wrong_manifest_is_attached_anew(
     assert (document["layers"][0]["mediaType"], document.get("subject")) == (SPDX, None)
 
 
-def test_what_has_another_size_than_the_twins_sbom_is_not_even_read(registry: WritableRegistry) -> None:
+def test_what_another_version_has_attached_stays(registry: WritableRegistry) -> None:
     registry.attach(GZIP.digest, SBOM)
-    large = {**images.descriptor(SPDX, b"large"), "size": 64 * 2**20}
-    registry.add_manifest(images.manifest(b"{}", [large]), selector=f"{FALLBACK}.sbom")
     attach(registry)
-    assert registry.server.asked("GET", str(Digest.of(b"large"))) == []
+    older = registry.sbom(TWIN).replace(f"recompress-{__version__}".encode(), b"recompress-0.0.0-rc.1")
+    assert older != registry.sbom(TWIN)
+    digest = registry.attach(TWIN, older)
+    report = attach(registry)
+    assert (report.action, report.blob.digest) == (SbomAction.THERE, digest)
 
 
 # A source's SBOM that is wrong
@@ -379,25 +383,19 @@ GONE = error_answer(404, "BLOB_UNKNOWN", "gone")
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"),
-    [
-        (Answer(200, SBOM + b" "), VerificationFailed),
-        (Answer(200, b" " + SBOM[1:]), VerificationFailed),
-        (Answer(200, b"{}"), VerificationFailed),
-        (GONE, NotFound),
-    ],
+    "answer", [Answer(200, SBOM + b" "), Answer(200, b" " + SBOM[1:]), Answer(200, b"{}"), GONE]
 )
 def test_bytes_that_are_not_those_of_the_digest_are_not_used(
-    registry: WritableRegistry, caplog: pytest.LogCaptureFixture, answer: Answer, error: type[RecompressError]
+    registry: WritableRegistry, caplog: pytest.LogCaptureFixture, answer: Answer
 ) -> None:
     digest = str(registry.attach(GZIP.digest, SBOM))
     source, found = find(registry)
     registry.in_the_way = lambda request: answer if request.path.endswith(digest) else None
     assert attach_found(registry, source, found) is None
     assert len(caplog.messages) == 1
-    with pytest.raises(error):
+    with pytest.raises(Unsupported, match=rf"the SBOM \S*:{AT_TAG} cannot be used: .*{digest}"):
         attach_found(registry, source, found, policy=Policy.REQUIRE)
-    with pytest.raises(error):
+    with pytest.raises(Unsupported, match=digest):
         find(registry, Policy.REQUIRE)
 
 
@@ -405,7 +403,7 @@ def test_an_sbom_is_not_read_further_than_its_descriptor_says(registry: Writable
     digest = registry.attach(GZIP.digest, SBOM)
     registry.blobs[str(digest)] = SBOM + b" " * 2**24
     source, found = find(registry)
-    with pytest.raises(VerificationFailed, match=f"larger than the limit of {len(SBOM)} bytes"):
+    with pytest.raises(Unsupported, match=f"larger than the limit of {len(SBOM)} bytes"):
         attach_found(registry, source, found, policy=Policy.REQUIRE)
 
 
@@ -429,6 +427,30 @@ def test_a_signature_that_does_not_hold_any_more_is_warned_of(
 
 
 # A registry that fails
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_registry_that_refuses_what_is_not_there_gets_the_sbom(
+    registry: WritableRegistry, status: int
+) -> None:
+    registry.attach(GZIP.digest, SBOM)
+    source, found = find(registry)
+    refusal = error_answer(status, "DENIED", "no")
+    tag = f"{FALLBACK}.sbom"
+    registry.in_the_way = lambda request: (
+        (refusal if request.path.endswith(tag) and tag not in registry.manifests else None)
+        if request.method == "GET"
+        else None
+    )
+    assert attach_found(registry, source, found)
+    assert tag in registry.manifests
+
+
+def test_that_the_tag_of_a_required_sbom_is_refused_is_told(registry: WritableRegistry) -> None:
+    refusal = error_answer(403, "DENIED", "no")
+    registry.in_the_way = lambda request: refusal if request.path.endswith(AT_TAG) else None
+    with pytest.raises(Unsupported, match=rf"{AT_TAG} is not known: the registry refused.*--sbom require"):
+        find(registry, Policy.REQUIRE)
 
 
 @pytest.mark.parametrize(("status", "error"), [(401, Refused), (403, Refused), (500, Unavailable)])
@@ -486,17 +508,51 @@ def overwriting(registry: WritableRegistry, times: int) -> None:
 
 
 def test_a_list_that_somebody_else_changes_at_the_same_time_is_completed_again(
-    listing: WritableRegistry,
+    listing: WritableRegistry, waits: list[float]
 ) -> None:
     overwriting(listing, 2)
-    attach(listing)
+    attach(listing, attempts=3)
+    assert len(waits) == 2
     assert [entry["artifactType"] for entry in listed(listing)] == ["application/vnd.example", SPDX_ARTIFACT]
 
 
-def test_a_list_that_others_change_all_the_time_is_given_up(listing: WritableRegistry) -> None:
+def test_a_list_that_is_shown_only_after_a_while_is_waited_for(
+    listing: WritableRegistry, waits: list[float]
+) -> None:
+    stale = iter([error_answer(404, "MANIFEST_UNKNOWN", "not yet")] * 3)
+
+    def lag(request: Request) -> Answer | None:
+        is_asked = request.method == "GET" and request.path.endswith(FALLBACK)
+        return next(stale, None) if is_asked else None
+
+    listing.in_the_way = lag
+    attach(listing, attempts=3)
+    assert len(listed(listing)) == 1
+    assert len(waits) == 1
+
+
+def test_a_list_that_never_shows_what_is_put_into_it_is_a_warning(
+    listing: WritableRegistry, waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
     overwriting(listing, 100)
-    with pytest.raises(Unavailable, match="keeps being changed by others"):
-        attach(listing)
+    assert attach(listing, attempts=4).blob.digest == Digest.of(listing.sbom(TWIN))
+    assert len(waits) == 3
+    assert "is not listed as a referrer: " in caplog.messages[-1]
+    assert "does not show " in caplog.messages[-1]
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_list_that_the_registry_does_not_let_us_complete_is_a_warning(
+    listing: WritableRegistry, caplog: pytest.LogCaptureFixture, method: str, status: int
+) -> None:
+    source, found = find(listing)
+    refusal = error_answer(status, "NO", "no")
+    listing.in_the_way = lambda request: (
+        refusal if request.method == method and request.path.endswith(FALLBACK) else None
+    )
+    assert attach_found(listing, source, found)
+    assert "is not listed as a referrer: " in caplog.text
 
 
 def test_a_list_without_room_is_left_as_it_is(

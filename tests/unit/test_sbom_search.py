@@ -231,6 +231,17 @@ def test_a_list_in_pages_is_read_to_its_end(registry: WritableRegistry) -> None:
     assert len(registry.server.asked("GET", "/referrers/")) == 3
 
 
+@pytest.mark.parametrize("second", [error_answer(404, "UNKNOWN", "no"), Answer(200, b"<html>")])
+def test_a_list_that_breaks_off_is_no_list_that_is_not_there(
+    registry: WritableRegistry, second: Answer
+) -> None:
+    registry.refer(GZIP.digest, ONE)
+    registry.refer(GZIP.digest, TWO, LATE)
+    registry.page_size = 1
+    registry.in_the_way = lambda request: second if "start=1" in request.target else None
+    assert "breaks off" in unusable(registry)
+
+
 def test_more_sboms_than_anybody_attaches_are_not_read(any_registry: WritableRegistry) -> None:
     for number in range(17):
         any_registry.refer(GZIP.digest, b"%d" % number, EARLY)
@@ -275,7 +286,7 @@ def test_a_page_without_end_is_not_read_to_its_end(registry: WritableRegistry) -
     assert "is larger than" in unusable(registry)
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 406, 410, 412, 415, 422])
+@pytest.mark.parametrize("status", [400, 404, 405, 406, 410, 412, 415, 422, 501, 505])
 def test_a_registry_that_has_no_referrers_api_has_the_fallback_tag(
     registry: WritableRegistry, status: int
 ) -> None:
@@ -286,15 +297,17 @@ def test_a_registry_that_has_no_referrers_api_has_the_fallback_tag(
     assert found(registry).is_referrer
 
 
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [(401, Refused), (403, Refused), (429, Unavailable), (500, Unavailable), (501, Unavailable)],
-)
-@pytest.mark.parametrize("part", ["/referrers/", ".sbom", f"/manifests/{FALLBACK}"])
+FAILING = [
+    *(("/referrers/", status, Refused) for status in (401, 403)),
+    *((part, status, Unavailable) for part in ("/referrers/", ".sbom", FALLBACK) for status in (429, 500)),
+]
+
+
+@pytest.mark.parametrize(("part", "status", "error"), FAILING)
 def test_any_other_failure_of_the_registry_is_what_it_is_elsewhere(
-    any_registry: WritableRegistry, status: int, error: type[RecompressError], part: str
+    any_registry: WritableRegistry, part: str, status: int, error: type[RecompressError]
 ) -> None:
-    if part.endswith(FALLBACK):
+    if part == FALLBACK:
         any_registry.has_referrers_api = False
     refusal = error_answer(status, "NO", "no")
     any_registry.in_the_way = lambda request: (
@@ -302,6 +315,26 @@ def test_any_other_failure_of_the_registry_is_what_it_is_elsewhere(
     )
     with pytest.raises(error):
         find(any_registry)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("tag", [AT_TAG, FALLBACK])
+def test_a_registry_that_refuses_a_tag_that_is_not_there_fails_nothing(
+    registry: WritableRegistry, tag: str, status: int
+) -> None:
+    registry.has_referrers_api = False
+    refusal = error_answer(status, "DENIED", "no")
+    registry.in_the_way = lambda request: refusal if request.path.endswith(tag) else None
+    why = unusable(registry)
+    assert f"{registry.repository}:{tag}" in why
+    assert f"the registry refused access to {registry.repository}" in why
+
+
+def test_a_tag_that_is_refused_keeps_nobody_from_finding_a_referrer(any_registry: WritableRegistry) -> None:
+    any_registry.refer(GZIP.digest, ONE)
+    refusal = error_answer(403, "DENIED", "no")
+    any_registry.in_the_way = lambda request: refusal if request.path.endswith(AT_TAG) else None
+    assert found(any_registry).is_referrer
 
 
 def test_a_registry_that_answers_everything_with_a_page_of_its_own_has_no_referrers_api(
@@ -348,6 +381,13 @@ def test_an_attestation_that_cannot_be_read_is_no_sbom(registry: WritableRegistr
     assert find(registry) is None
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_attestation_that_is_refused_fails_nothing(any_registry: WritableRegistry, status: int) -> None:
+    refusal = error_answer(status, "DENIED", "no")
+    any_registry.in_the_way = lambda request: refusal if request.path.endswith(".att") else None
+    assert find(any_registry) is None
+
+
 def test_an_sbom_in_a_bundle_of_cosign_3_is_unusable(any_registry: WritableRegistry) -> None:
     any_registry.refer(
         GZIP.digest,
@@ -373,6 +413,9 @@ def test_buildkits_attestation_in_the_index_is_one_of_its_own_image_alone(
             ]
         )
     )
+    assert isinstance(find(registry, named=index), Unusable) is is_own
+    refusal = error_answer(403, "DENIED", "no")
+    registry.in_the_way = lambda request: refusal if request.path.endswith(".att") else None
     assert isinstance(find(registry, named=index), Unusable) is is_own
     # Without the index nobody knows of it.
     assert find(registry) is None

@@ -79,7 +79,6 @@ def image(annotations: dict[str, str] | None = None, *layers: Descriptor, config
         Descriptor(MediaType.OCI_CONFIG, Digest.of(config), 9),
         gzip,
         annotations or {},
-        has_subject=False,
     )
     return Image(Reference.parse(f"example.com/app@{manifest.digest}"), manifest, parse_config(config))
 
@@ -157,7 +156,7 @@ def test_an_oci_twin_of_a_docker_manifest_keeps_annotations(
 ) -> None:
     layer = Descriptor(MediaType.DOCKER_LAYER_GZIP, Digest.of(b"a"), 9, STARGZ)
     config = Descriptor(MediaType.DOCKER_CONFIG, Digest.of(b"c"), 9)
-    docker = Manifest(b"{}", MediaType.DOCKER_MANIFEST, config, (layer,), {"example.key": "value"}, False)
+    docker = Manifest(b"{}", MediaType.DOCKER_MANIFEST, config, (layer,), {"example.key": "value"})
     digest = twin.push_oci(client, docker)
     document = json.loads(registry.manifests[str(digest)][1])
     assert document["annotations"] == {"example.key": "value"}
