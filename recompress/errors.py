@@ -109,6 +109,10 @@ class SkopeoUnusable(RecompressError):
     exit_code = 8
 
 
+NOTHING_THERE = (NotFound, Refused, Unsupported, VerificationFailed)
+"""What reading a manifest raises where nothing usable is there. Some registries refuse what is not there."""
+
+
 @contextmanager
 def about(
     what: str,

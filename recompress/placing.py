@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from recompress import plan, twin
-from recompress.errors import NotFound, Refused, Unsupported, UsageError, VerificationFailed
+from recompress.errors import NOTHING_THERE, NotFound, Refused, UsageError
 from recompress.image import Image
 from recompress.manifest import Index
 from recompress.reference import Digest, Reference
@@ -25,7 +25,7 @@ def check_tag(client: RepositoryClient, to: Reference, source: Image, *, may_be_
         return
     try:
         found = plan.read(client, to.tag, to)
-    except (NotFound, Refused, Unsupported, VerificationFailed) as error:
+    except NOTHING_THERE as error:
         # It is not there, or no image: nothing is lost. Some registries refuse what is not there, and whether
         # pushing is refused is asked next.
         log.debug("%s names no image that it would be taken away from: %s", to, error)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from recompress import attached, gojson, plan, structs
 from recompress.attached import ARTIFACT_TYPES, Attached
-from recompress.errors import NotFound, Refused, Unsupported, VerificationFailed
+from recompress.errors import NOTHING_THERE, Refused, Unsupported, VerificationFailed
 from recompress.image import Image
 from recompress.manifest import Descriptor, Index
 from recompress.reference import Digest, Reference
@@ -29,8 +29,6 @@ _PREDICATE_ANNOTATIONS = ("predicateType", "in-toto.io/predicate-type", "dev.sig
 
 _BUILDKIT_REFERENCE = "vnd.docker.reference.digest"
 _UNREADABLE = (Unsupported, VerificationFailed)
-_NOTHING_THERE = (NotFound, Refused, *_UNREADABLE)
-"""Some registries refuse what is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +175,7 @@ def _buildkit_attestations(client: RepositoryClient, source: Image, named: Refer
         return []
     try:
         index = plan.read(client, named.selector, named)
-    except _NOTHING_THERE as error:
+    except NOTHING_THERE as error:
         log.debug("whether %s lists attestations is not known: %s", named, error)
         return []
     entries = index.manifests if isinstance(index, Index) else ()
@@ -191,7 +189,7 @@ def _holds_predicate(client: RepositoryClient, selector: str | Digest) -> bool:
         if served is None:
             return False
         document = gojson.parse(served.content, structs.MANIFEST_OR_INDEX, "manifest")
-    except _NOTHING_THERE as error:
+    except NOTHING_THERE as error:
         log.debug("whether %s is an attestation is not known: %s", selector, error)
         return False
     return any(_is_predicate(layer.get("annotations", {})) for layer in document.get("layers", []))

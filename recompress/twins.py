@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 
 from recompress import index, members, plan, run, sbom, skopeo, twin
 from recompress.errors import (
+    NOTHING_THERE,
     NotFound,
     RecompressError,
-    Refused,
-    Unsupported,
     VerificationFailed,
     about,
 )
@@ -137,8 +136,7 @@ class _Twins:
             if isinstance(found, Index):
                 return None
             return plan.check_image(self.client, found, replace(at, tag=None, digest=found.digest))
-        except (NotFound, Refused, Unsupported, VerificationFailed) as error:
-            # Some registries refuse what is not there.
+        except NOTHING_THERE as error:
             log.debug("there is no twin at %s: %s", at, error)
             return None
 

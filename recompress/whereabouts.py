@@ -6,7 +6,7 @@ import logging
 from itertools import islice
 
 from recompress import plan, sbom_search, twin
-from recompress.errors import NotFound, Refused, Unsupported, VerificationFailed
+from recompress.errors import NOTHING_THERE
 from recompress.inspect_report import Sbom
 from recompress.manifest import Index, Manifest
 from recompress.reference import Digest, Reference
@@ -17,9 +17,6 @@ log = logging.getLogger(__name__)
 
 _MOST_TAGS = 256
 """So many tags of twins are read to find one that names a digest."""
-
-_NOTHING_THERE = (NotFound, Refused, Unsupported, VerificationFailed)
-"""Some registries refuse what is not there; what cannot be read is no twin and no source."""
 
 
 def named_index(client: RepositoryClient, reference: Reference) -> Index | None:
@@ -65,7 +62,7 @@ def sbom_of(client: RepositoryClient, of: Manifest, reference: Reference) -> Sbo
     """The SBOM of a twin: at its tag, or the newest of those that refer to it."""
     try:
         found = sbom_search.find(client, plan.check_image(client, of, reference), reference, ())
-    except _NOTHING_THERE as error:
+    except NOTHING_THERE as error:
         return Sbom(None, str(error))
     if isinstance(found, Found):
         return Sbom(found.at)
@@ -77,7 +74,7 @@ def _tags_of_twins(client: RepositoryClient, named: str | None) -> list[str]:
         return [named]
     try:
         ours = (tag for tag in client.tags() if tag.endswith(".zstd-chunked") and twin.source_of(tag))
-    except _NOTHING_THERE as error:
+    except NOTHING_THERE as error:
         log.debug("could not list the tags of twins: %s", error)
         return []
     tags = list(islice(ours, _MOST_TAGS + 1))
@@ -91,6 +88,6 @@ def _manifest(client: RepositoryClient, selector: str | Digest) -> Manifest | In
     reference = at or Reference(client.repository, str(selector))
     try:
         return plan.read(client, selector, reference)
-    except _NOTHING_THERE as error:
+    except NOTHING_THERE as error:
         log.debug("%s is not there: %s", reference, error)
         return None

@@ -147,7 +147,11 @@ def _digests(package: dict[str, Any]) -> Iterator[Digest]:
 
 def _purl_references(package: dict[str, Any]) -> list[dict[str, Any]]:
     refs = objects(package, "externalRefs")
-    return [ref for ref in refs if str(ref.get("referenceType")).rpartition("/")[2] == "purl"]
+    return list(filter(_is_purl, refs))
+
+
+def _is_purl(reference: dict[str, Any]) -> bool:
+    return str(reference.get("referenceType")).rpartition("/")[2] == "purl"
 
 
 def _package(source: dict[str, Any], name: str, version: str, pair: Pair) -> dict[str, Any]:
@@ -171,7 +175,7 @@ def _package(source: dict[str, Any], name: str, version: str, pair: Pair) -> dic
 
 def _moved(reference: dict[str, Any], pair: Pair) -> dict[str, Any]:
     locator = reference.get("referenceLocator")
-    if not isinstance(locator, str) or str(reference.get("referenceType")).rpartition("/")[2] != "purl":
+    if not isinstance(locator, str) or not _is_purl(reference):
         return reference
     return {**reference, "referenceLocator": pair.purl(locator)}
 
